@@ -1,0 +1,1 @@
+"""Shared floor: errors, registry, settings, flags, paths, atomic files. Standard library and pydantic only."""

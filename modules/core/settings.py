@@ -1,0 +1,157 @@
+"""The settings: one table of frozen sections, in A1111's option names.
+
+Each field carries its label, help and range; the Settings tab, `/sdapi/v1/options` and the docs are made from them.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from modules.core.errors import InputError, UnknownName
+from modules.core.files import write_atomic
+from modules.core.validation import Number, Text, Whole, input_error
+
+log = logging.getLogger(__name__)
+
+
+class Section(BaseModel):
+    """A group of settings that the Settings tab shows together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Saving(Section):
+    """Saving images"""
+
+    samples_save: bool = Field(True, title="Always save all generated images")
+    save_images_add_number: bool = Field(True, title="Add number to filename when saving")
+    samples_filename_pattern: Text = Field("", title="Images filename pattern", max_length=500)
+    save_to_dirs: bool = Field(True, title="Save images to a subdirectory")
+    directories_filename_pattern: Text = Field("[date]", title="Directory name pattern", max_length=500)
+    outdir_txt2img_samples: Text = Field("outputs/txt2img-images", title="Output directory for txt2img images", max_length=1000)
+    save_incomplete_images: bool = Field(False, title="Save incomplete images that were interrupted in mid-generation")
+
+
+class Infotext(Section):
+    """Infotext"""
+
+    enable_pnginfo: bool = Field(True, title="Write infotext to metadata of the generated image")
+    add_model_name_to_info: bool = Field(True, title="Add model name to infotext")
+    add_model_hash_to_info: bool = Field(True, title="Add model hash to infotext")
+    add_version_to_infotext: bool = Field(True, title="Add program version to infotext")
+
+
+class StableDiffusion(Section):
+    """Stable Diffusion"""
+
+    sd_model_checkpoint: Text = Field("", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found.")
+    CLIP_stop_at_last_layers: Whole = Field(1, title="Clip skip", ge=1, le=12)
+    randn_source: Literal["GPU", "CPU"] = Field("GPU", title="Random number generator source", description="CPU gives the same picture on every machine.")
+
+
+class SamplerParameters(Section):
+    """Sampler parameters"""
+
+    eta_ancestral: Number = Field(1.0, title="Eta for k-diffusion samplers", ge=0, le=1, allow_inf_nan=False)
+    eta_noise_seed_delta: Whole = Field(0, title="Eta noise seed delta", ge=0, le=2**32 - 1)
+
+
+class LivePreviews(Section):
+    """Live previews"""
+
+    live_previews_enable: bool = Field(True, title="Show live previews of the created image")
+    show_progress_every_n_steps: Whole = Field(5, title="Live preview display period", ge=-1, le=32, description="Every N steps; -1: only at the end of a batch.")
+    show_progress_type: Literal["Full", "Approx cheap"] = Field("Approx cheap", title="Live preview method")
+
+
+class System(Section):
+    """System"""
+
+    engine_stall_seconds: Whole = Field(900, title="Restart the engine after this many seconds without a sign of life", ge=0, le=86400, description="0: never.")
+    results_keep_days: Whole = Field(3, title="Days to keep pictures that were made without saving", ge=1, le=365)
+
+
+class Settings(BaseModel):
+    """All settings. Frozen: a job keeps the snapshot it was submitted with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    saving: Saving = Saving()
+    infotext: Infotext = Infotext()
+    stable_diffusion: StableDiffusion = StableDiffusion()
+    sampler_parameters: SamplerParameters = SamplerParameters()
+    live_previews: LivePreviews = LivePreviews()
+    system: System = System()
+
+    def flat(self) -> dict[str, Any]:
+        """Option name -> value, as `/sdapi/v1/options` shows them."""
+        return {key: value for section in self.model_dump().values() for key, value in section.items()}
+
+    def changed(self, options: Mapping[str, Any]) -> "Settings":
+        """A copy with `options` set, all or none; raises UnknownName or InputError."""
+        known = {key: section for section, key, _ in fields()}
+        changed: dict[str, dict[str, Any]] = {}
+        for key, value in options.items():
+            if key not in known:
+                raise UnknownName.among("option", key, known)
+            changed.setdefault(known[key], {})[key] = value
+        sections = {}
+        for name, values in changed.items():
+            section: Section = getattr(self, name)
+            try:
+                sections[name] = type(section).model_validate({**section.model_dump(), **values})
+            except ValidationError as error:
+                raise input_error(error) from error
+        return self.model_copy(update=sections)
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    """(section attribute, option name, field) of every setting."""
+    for name, section in Settings.model_fields.items():
+        for key, field in type(section.default).model_fields.items():
+            yield name, key, field
+
+
+class SettingsFile:
+    """The settings on disk, with the keys of other programs left as they were."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._foreign: dict[str, Any] = {}
+        self.current = self._read()
+
+    def update(self, options: Mapping[str, Any]) -> Settings:
+        """Set `options` in memory and on disk; nothing changes if one of them is wrong."""
+        settings = self.current.changed(options)
+        text = json.dumps({**self._foreign, **settings.flat()}, indent=4, ensure_ascii=False)
+        write_atomic(self._path, text.encode())
+        self.current = settings
+        return settings
+
+    def _read(self) -> Settings:
+        try:
+            stored = json.loads(self._path.read_text("utf-8"))
+            if not isinstance(stored, dict):
+                raise ValueError("it holds no object")
+        except FileNotFoundError:
+            return Settings()
+        except (OSError, ValueError) as error:
+            aside = self._path.with_suffix(".json.broken")
+            log.warning("%s cannot be read (%s): starting with default settings, the file is kept as %s", self._path, error, aside.name)
+            if self._path.is_file():
+                self._path.replace(aside)
+            return Settings()
+        known = {key for _, key, _ in fields()}
+        self._foreign = {key: value for key, value in stored.items() if key not in known}
+        settings = Settings()
+        for key in known & stored.keys():
+            try:
+                settings = settings.changed({key: stored[key]})
+            except InputError as error:
+                log.warning("%s: %s The default is used.", self._path.name, error.message)
+        return settings

@@ -1,0 +1,1 @@
+"""Infotext, metadata in picture files, file names. PIL and numpy."""

@@ -1,0 +1,70 @@
+"""The seam between the queue and whatever computes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol
+
+from modules.requests.catalogue import Catalogue
+from modules.requests.events import Event, Order
+
+Wish = Literal["interrupt", "skip"]
+
+
+class Cancel:
+    """What the user wishes of a running job: to stop it, or to skip to its next batch. Safe across threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._interrupted = False
+        self._skips = 0
+        self._listener: Callable[[Wish], None] | None = None
+
+    def ask(self, wish: Wish) -> None:
+        """Note the wish and hand it on to the engine."""
+        with self._lock:
+            if wish == "interrupt":
+                self._interrupted = True
+            else:
+                self._skips += 1
+            listener = self._listener
+        if listener:
+            listener(wish)
+
+    def listen(self, listener: Callable[[Wish], None] | None) -> None:
+        """Call `listener` for every wish from now on, and at once for one that came before."""
+        with self._lock:
+            self._listener = listener
+            pending: list[Wish] = ["interrupt"] if self._interrupted else []
+        if listener:
+            for wish in pending:
+                listener(wish)
+
+    @property
+    def interrupted(self) -> bool:
+        """The whole job is to end."""
+        return self._interrupted
+
+    def take_skip(self) -> bool:
+        """True once for any number of skips asked since the last call."""
+        with self._lock:
+            found, self._skips = self._skips > 0, 0
+        return found
+
+
+class Runner(Protocol):
+    """What a builder gives: something that runs one order at a time."""
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+    def run(self, order: Order, cancel: Cancel) -> Iterator[Event]: ...
+
+
+class Executor(Protocol):
+    """Runs orders. The last event of every run is Done or Failed, unless the engine dies: then EngineDied is raised."""
+
+    def start(self, on_catalogue: Callable[[Catalogue], None]) -> None: ...
+
+    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float) -> Iterator[Event]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,176 @@
+"""Runs jobs in an engine process that may die without taking anything along.
+
+Parent and child talk over one duplex pipe: (tag, payload) pairs.
+    parent -> child   ("run", Order) · ("wish", "interrupt" | "skip")
+    child -> parent   ("catalogue", Catalogue) · ("event", Event) · ("unbuilt", sentence)
+"""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from modules.core.errors import EngineDied
+from modules.jobs.executors.base import Cancel
+from modules.requests.catalogue import Catalogue
+from modules.requests.events import Done, Event, Failed, Order
+
+
+class ProcessExecutor:
+    """`builder` names a function as "package.module:function"; `arguments` are handed to it in the child."""
+
+    def __init__(self, builder: str, arguments: dict[str, Any]) -> None:
+        self._builder = builder
+        self._arguments = arguments
+        self._context = multiprocessing.get_context("spawn")
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._on_catalogue: Callable[[Catalogue], None] | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process's id while it runs."""
+        process = self._process
+        return process.pid if process and process.is_alive() else None
+
+    def start(self, on_catalogue: Callable[[Catalogue], None]) -> None:
+        """Spawn the engine and return at once; its catalogue is handed on when it comes."""
+        self._on_catalogue = on_catalogue
+        self._ensure()
+
+    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float = 0) -> Iterator[Event]:
+        """Events until Done or Failed; raises EngineDied when the process ends or says nothing for `stall_seconds`."""
+        pipe = self._ensure()
+        try:
+            self._send(pipe, "run", order)
+            cancel.listen(lambda wish: self._wish(pipe, wish))
+            while True:
+                if not pipe.poll(stall_seconds or None):
+                    self._kill()
+                    raise EngineDied(f"The engine gave no sign of life for {stall_seconds:.0f} s and was stopped.")
+                tag, payload = pipe.recv()
+                if tag == "catalogue":
+                    self._publish(payload)
+                elif tag == "unbuilt":
+                    raise EngineDied(payload)
+                else:
+                    yield payload
+                    if isinstance(payload, Done | Failed):
+                        return
+        except (EOFError, OSError) as error:
+            code = self._kill()
+            raise EngineDied(f"The engine process ended unexpectedly ({_how(code)}).") from error
+        finally:
+            cancel.listen(None)
+
+    def poll(self) -> None:
+        """Between jobs: take what the engine says on its own; start it again if it has died."""
+        pipe = self._pipe
+        try:
+            while pipe and pipe.poll(0):
+                tag, payload = pipe.recv()
+                if tag == "catalogue":
+                    self._publish(payload)
+        except (EOFError, OSError):
+            self._kill()
+            self._ensure()
+
+    def close(self) -> None:
+        """End the engine process."""
+        self._closed = True
+        self._kill()
+
+    def _ensure(self) -> Connection:
+        with self._lock:
+            if self._closed:
+                raise EngineDied("The engine is being shut down.")
+            if self._pipe is None or not self._process.is_alive():
+                self._pipe, theirs = self._context.Pipe()
+                self._process = self._context.Process(target=child_main, args=(theirs, self._builder, self._arguments), name="engine", daemon=True)
+                self._process.start()
+                theirs.close()
+            return self._pipe
+
+    def _send(self, pipe: Connection, tag: str, payload: Any) -> None:
+        with self._sending:
+            pipe.send((tag, payload))
+
+    def _wish(self, pipe: Connection, wish: str) -> None:
+        with contextlib.suppress(OSError):
+            self._send(pipe, "wish", wish)
+
+    def _publish(self, catalogue: Catalogue) -> None:
+        if self._on_catalogue:
+            self._on_catalogue(catalogue)
+
+    def _kill(self) -> int | None:
+        with self._lock:
+            process, pipe = self._process, self._pipe
+            self._process = self._pipe = None
+        if pipe:
+            pipe.close()
+        if process is None:
+            return None
+        process.join(1)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        return process.exitcode
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "no exit code"
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
+
+
+def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> None:
+    """The engine process: build the runner, then run what comes until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle
+    sending = threading.Lock()
+
+    def send(tag: str, payload: Any) -> None:
+        with sending, contextlib.suppress(OSError):
+            pipe.send((tag, payload))
+
+    orders: queue.Queue[tuple[Order, Cancel]] = queue.Queue()
+    threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
+    try:
+        module, _, function = builder.partition(":")
+        runner = getattr(importlib.import_module(module), function)(**arguments)
+    except Exception as error:
+        send("unbuilt", f"The engine could not start: {error}")
+        raise
+    send("catalogue", runner.catalogue)
+    while True:
+        order, cancel = orders.get()
+        for event in runner.run(order, cancel):
+            send("event", event)
+
+
+def _listen(pipe: Connection, orders: "queue.Queue[tuple[Order, Cancel]]") -> None:
+    """Take orders and wishes; end the process when the parent is gone."""
+    cancel = Cancel()
+    while True:
+        try:
+            tag, payload = pipe.recv()
+        except (EOFError, OSError):
+            os._exit(0)
+        if tag == "run":
+            cancel = Cancel()
+            orders.put((payload, cancel))
+        else:
+            cancel.ask(payload)

@@ -1,0 +1,229 @@
+"""The queue as the page and the API use it: submit, watch, interrupt; and the worker that runs the jobs."""
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import AsyncIterator
+
+from modules.core.errors import AtelierError, EngineDied, InputError, NotFound, QueueFull
+from modules.core.paths import Paths
+from modules.core.settings import Settings, SettingsFile
+from modules.jobs.executors.base import Cancel, Executor, Wish
+from modules.jobs.live import Bell, Live
+from modules.jobs.store import ENDED, Image, Job, JobStore
+from modules.jobs.writer import Writer
+from modules.library.checkpoints import Checkpoints
+from modules.requests.catalogue import Catalogue, keep_catalogue, read_catalogue
+from modules.requests.events import Done, Failed, ImageReady, Order, Warned
+from modules.requests.txt2img import Txt2ImgRequest
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED = 1000
+MAX_TRIES = 2
+
+
+class JobService:
+    """Owns the job store, the writer, the executor and the worker thread. All methods may be called from any thread."""
+
+    def __init__(self, *, paths: Paths, settings: SettingsFile, checkpoints: Checkpoints, executor: Executor) -> None:
+        self.paths = paths
+        self.settings = settings
+        self.checkpoints = checkpoints
+        self.catalogue = read_catalogue(paths.cache / "catalogue.json")
+        self.store = JobStore(paths.jobs)
+        self.bell = Bell()
+        self.engine_ready = False
+        self._writer = Writer(paths, self.store)
+        self._executor = executor
+        self._live: Live | None = None
+        self._cancel = Cancel()
+        self._lock = threading.Lock()
+        self._last_user = ""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Take up what an earlier run left, start the engine and the worker."""
+        for job in self.store.unfinished():
+            if job.state == "running":
+                self._retry_or_park(job, "The program ended while it worked on this job.")
+        self._writer.prune(time.time() - self.settings.current.system.results_keep_days * 86400)
+        self._executor.start(self._on_catalogue)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the worker and the engine; a running job stays in the store and goes on at the next start."""
+        self._closing.set()
+        self._executor.close()
+        self.bell.ring()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self.store.close()
+
+    # -- for the page and the API --
+
+    def submit(self, request: Txt2ImgRequest, user: str = "", job_id: str | None = None) -> Job:
+        """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError."""
+        settings = self.settings.current.changed(request.override_settings)
+        self.catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
+        name = settings.stable_diffusion.sd_model_checkpoint
+        checkpoint = self.checkpoints.find(name)
+        settings = settings.changed({"sd_model_checkpoint": checkpoint.name})
+        if job_id is not None and self.store.get(job_id):
+            raise InputError("force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.')
+        if len(self.store.unfinished()) >= MAX_QUEUED:
+            raise QueueFull(f"{MAX_QUEUED} jobs are waiting already. Try again when some are done.")
+        seed = request.seed if request.seed >= 0 else random.SystemRandom().randrange(2**32)
+        job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id)
+        self.bell.ring()
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """The job of that id; raises NotFound."""
+        job = self.store.get(job_id)
+        if job is None:
+            raise NotFound(f'There is no job "{job_id[:40]}". Look in the queue for those there are.')
+        return job
+
+    def live(self, job_id: str | None = None) -> Live | None:
+        """What runs now, if it is that job (or whatever it is)."""
+        live = self._live
+        return live if live and job_id in (None, live.job) else None
+
+    def position(self, job_id: str) -> int:
+        """How many jobs come before this one; 0 when it runs or is over."""
+        waiting = [job.id for job in self._order(self.store.unfinished()) if job.state == "queued"]
+        return waiting.index(job_id) + (self._live is not None) if job_id in waiting else 0
+
+    def ask(self, wish: Wish, job_id: str | None = None) -> None:
+        """Interrupt or skip that job, or the running one; a job that still waits is taken out of the queue."""
+        with self._lock:
+            live = self._live
+            if live and job_id in (None, live.job):
+                self._cancel.ask(wish)
+                return
+            job = self.store.get(job_id) if job_id else None
+            if job and job.state == "queued" and wish == "interrupt":
+                self.store.end(job.id, "stopped", message="Taken out of the queue.")
+        self.bell.ring()
+
+    def images(self, job_id: str) -> list[Image]:
+        """The pictures of that job so far."""
+        return self.store.images(job_id)
+
+    async def watch(self, job_id: str, every: float = 5.0) -> AsyncIterator[Job]:
+        """The job at every change (and every so many seconds), until it is over; the last one is over."""
+        seen = self.bell.count
+        while True:
+            job = self.job(job_id)
+            yield job
+            if job.state in ENDED or self._closing.is_set():
+                return
+            seen = await self.bell.wait_async(seen, every)
+
+    def wait(self, job_id: str, timeout: float | None = None) -> Job:
+        """Block until the job is over (or `timeout` seconds passed) and return it."""
+        end = time.monotonic() + timeout if timeout is not None else None
+        seen = self.bell.count
+        while (job := self.job(job_id)).state not in ENDED and not self._closing.is_set():
+            left = end - time.monotonic() if end is not None else 60.0
+            if left <= 0:
+                break
+            seen = self.bell.wait(seen, left)
+        return job
+
+    # -- the worker --
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            seen = self.bell.count
+            try:
+                job = self._next()
+                if job:
+                    self._run(job)
+                    continue
+                getattr(self._executor, "poll", lambda: None)()
+            except Exception:
+                if not self._closing.is_set():
+                    log.exception("the worker goes on after an error")
+            self.bell.wait(seen, 0.5)
+
+    def _order(self, jobs: list[Job]) -> list[Job]:
+        """Round robin over users, each user's jobs in order of submission."""
+        turns: dict[str, int] = {}
+        keyed = []
+        for job in jobs:
+            turn = turns[job.user] = turns.get(job.user, -1) + 1
+            keyed.append((turn, job.user == self._last_user, job.number, job))
+        return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
+
+    def _next(self) -> Job | None:
+        waiting = [job for job in self.store.unfinished() if job.state == "queued"]
+        return self._order(waiting)[0] if waiting else None
+
+    def _run(self, job: Job) -> None:
+        with self._lock:
+            if self.job(job.id).state != "queued":
+                return
+            self._last_user = job.user
+            self._cancel = Cancel()
+            self.store.start(job.id)
+            self._live = Live(job=job.id, started=time.time())
+        self.bell.ring()
+        try:
+            self._consume(job)
+        except EngineDied as error:
+            if self._closing.is_set():
+                self.store.requeue(job.id, forget_try=True)
+            else:
+                log.warning("%s", error.message)
+                self._retry_or_park(self.job(job.id), error.message)
+        except AtelierError as error:
+            self.store.end(job.id, "failed", message=error.message)
+        except Exception as error:
+            log.exception("job %s", job.id)
+            self.store.end(job.id, "failed", message=f"The program made a mistake: {type(error).__name__}. The log says more.")
+        finally:
+            self._live = None
+            self.bell.ring()
+
+    def _consume(self, job: Job) -> None:
+        settings = Settings().changed(job.options)
+        done = frozenset(image.position for image in self.store.images(job.id))
+        order = Order(job=job.id, request=job.request, seed=job.seed, options=job.options, done=done)
+        for event in self._executor.run(order, self._cancel, stall_seconds=settings.system.engine_stall_seconds):
+            if isinstance(event, ImageReady):
+                trouble = self._writer.save(job, settings, event)
+                if trouble:
+                    self._note(Warned(message=trouble))
+            elif isinstance(event, Done):
+                warnings = self._live.warnings if self._live else ()
+                self.store.end(job.id, "stopped" if event.stopped else "done", message=" ".join(warnings) or None, info=event.info)
+            elif isinstance(event, Failed):
+                self.store.end(job.id, "failed", message=event.message, info={"kind": event.kind, "field": event.field})
+            else:
+                self._note(event)
+            self.bell.ring()
+
+    def _note(self, event) -> None:
+        if self._live:
+            self._live = self._live.after(event)
+
+    def _retry_or_park(self, job: Job, reason: str) -> None:
+        if self._cancel.interrupted:
+            self.store.end(job.id, "stopped", message=reason)
+        elif job.tries < MAX_TRIES:
+            self.store.requeue(job.id)
+        else:
+            self.store.end(job.id, "failed", message=f"{reason} It was tried {job.tries} times. Try smaller sizes, or look into the log.")
+
+    def _on_catalogue(self, catalogue: Catalogue) -> None:
+        self.engine_ready = True
+        if catalogue != self.catalogue:
+            self.catalogue = catalogue
+            with contextlib.suppress(AtelierError):
+                keep_catalogue(catalogue, self.paths.cache / "catalogue.json")
+        self.bell.ring()

@@ -1,0 +1,1 @@
+"""What is on disk: checkpoints, their headers and hashes. No torch."""

@@ -1,0 +1,105 @@
+"""The checkpoints in the user's folders."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modules.core.errors import ModelFileError, UnknownName
+from modules.library.hashes import HashCache
+from modules.library.header import read_header
+
+SUFFIXES = (".safetensors",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One checkpoint file. `name` is its path below its folder, with forward slashes, as A1111 writes it."""
+
+    path: Path
+    name: str
+    sha256: str | None = None
+
+    @property
+    def model_name(self) -> str:
+        """A1111's `model_name`: the name without its suffix, folders joined by underscores."""
+        return self.name.rsplit(".", 1)[0].replace("/", "_").replace("\\", "_")
+
+    @property
+    def short_hash(self) -> str | None:
+        """The first ten hex digits of the sha256, once known."""
+        return self.sha256[:10] if self.sha256 else None
+
+    @property
+    def title(self) -> str:
+        """A1111's title: name and short hash."""
+        return f"{self.name} [{self.short_hash}]" if self.short_hash else self.name
+
+
+class Checkpoints:
+    """Finds checkpoints by any of the names users and other programs give them."""
+
+    def __init__(self, folders: Sequence[Path], hashes: HashCache) -> None:
+        self._folders = tuple(folders)
+        self._hashes = hashes
+
+    def list(self) -> list[Checkpoint]:
+        """All checkpoint files, sorted by name; of equal names the first folder's counts. Never raises."""
+        found: dict[str, Path] = {}
+        for folder in self._folders:
+            for parent, folders, files in os.walk(folder, followlinks=True):
+                folders[:] = [f for f in folders if not f.startswith(".")]
+                if len(Path(parent).relative_to(folder).parts) > 8:
+                    folders.clear()  # a looping link
+                for file in files:
+                    path = Path(parent, file)
+                    if path.suffix.lower() in SUFFIXES and path.is_file():
+                        found.setdefault(path.relative_to(folder).as_posix(), path)
+        return [Checkpoint(path=found[n], name=n, sha256=self._hashes.known(found[n])) for n in sorted(found, key=str.casefold)]
+
+    def find(self, name: str) -> Checkpoint:
+        """The checkpoint of that title, name, stem, model name or hash; "" is the first one.
+
+        Raises UnknownName with the nearest, or ModelFileError if there is none at all.
+        """
+        checkpoints = self.list()
+        if not checkpoints:
+            raise ModelFileError(f'There is no checkpoint yet. Put a .safetensors file into "{self._folders[0]}".')
+        if not name:
+            return checkpoints[0]
+        wanted = name.strip().casefold()
+        bare = wanted.rsplit(" [", 1)[0]
+        for keys in (lambda c: (c.title, c.name), lambda c: (c.model_name, Path(c.name).name, Path(c.name).stem), lambda c: (c.sha256, c.short_hash)):
+            for checkpoint in checkpoints:
+                if {wanted, bare} & {str(key).casefold() for key in keys(checkpoint) if key}:
+                    return checkpoint
+        raise UnknownName.among("sd_model_checkpoint", name, [c.name for c in checkpoints])
+
+    def identify(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The same checkpoint with its hash, computed if need be."""
+        return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self._hashes.sha256(checkpoint.path))
+
+
+def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the page should start from for this checkpoint: width, height, steps, cfg_scale, prompt ...
+
+    The file's own `atelier.defaults` (JSON in its metadata) or, from the context width of its cross attention, the
+    size its family was trained at. Empty for a file that cannot be read.
+    """
+    try:
+        header = read_header(checkpoint.path)
+    except ModelFileError:
+        return {}
+    try:
+        stored = json.loads(header.metadata.get("atelier.defaults", "{}"))
+    except ValueError:
+        stored = {}
+    return stored if isinstance(stored, dict) and stored else _native(header.shapes)
+
+
+def _native(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    key = next((k for k in shapes if k.endswith("attn2.to_k.weight")), None)
+    side = {768: 512, 1024: 768, 2048: 1024}.get(shapes[key][1]) if key else None
+    return {"width": side, "height": side, "steps": 20, "cfg_scale": 7.0} if side else {}

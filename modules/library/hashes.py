@@ -1,0 +1,60 @@
+"""sha256 of model files, kept per path, size and time of change; shared by the web and engine processes."""
+
+import contextlib
+import hashlib
+import sqlite3
+from pathlib import Path
+
+from modules.core.errors import ModelFileError
+
+
+class HashCache:
+    """A small SQLite table beside the other caches; works without one if the folder cannot be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "hashes.sqlite3"
+
+    def known(self, path: Path) -> str | None:
+        """The sha256 of `path` if it was computed since the file last changed."""
+        try:
+            status = path.stat()
+            with self._open() as db:
+                row = db.execute("SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?", (str(path), status.st_size, status.st_mtime_ns)).fetchone()
+        except (OSError, sqlite3.Error):
+            return None
+        return row[0] if row else None
+
+    def sha256(self, path: Path) -> str:
+        """The sha256 of `path` in hex, computed if need be; raises ModelFileError."""
+        found = self.known(path)
+        if found:
+            return found
+        try:
+            status = path.stat()
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else _digest(file)
+        except OSError as error:
+            raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Check the file.') from error
+        found = digest.hexdigest()
+        with contextlib.suppress(OSError, sqlite3.Error), self._open() as db:
+            db.execute("INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)", (str(path), status.st_size, status.st_mtime_ns, found))
+        return found
+
+    @contextlib.contextmanager
+    def _open(self):
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self._file, timeout=5)
+        try:
+            with db:
+                db.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, sha256 TEXT)")
+                yield db
+        finally:
+            db.close()
+
+
+def _digest(file):
+    """hashlib.file_digest for Python 3.10."""
+    digest = hashlib.sha256()
+    while chunk := file.read(2**20):
+        digest.update(chunk)
+    return digest

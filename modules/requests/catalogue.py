@@ -1,0 +1,95 @@
+"""What the engine can do, as data: the page and the API are built from it.
+
+The engine publishes it when it starts; `catalogue.json` beside this file is what it said last, for a first start
+(a test keeps the two equal).
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from modules.core.errors import StorageError, UnknownName
+from modules.core.files import write_atomic
+
+SHIPPED = Path(__file__).with_name("catalogue.json")
+
+
+class Entry(BaseModel):
+    """Frozen, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SamplerEntry(Entry):
+    """A sampler: `name` is what users see, `schedule` the label that Automatic stands for."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    schedule: str = "Automatic"
+    second_order: bool = False
+    draws_noise: bool = False
+
+    @property
+    def options(self) -> dict[str, str]:
+        """A1111's `options` of `/sdapi/v1/samplers`."""
+        found = {} if self.schedule == "Automatic" else {"scheduler": self.schedule.lower().replace(" ", "_")}
+        return {**found, **({"second_order": "True"} if self.second_order else {})}
+
+
+class ScheduleEntry(Entry):
+    """A noise schedule: `name` for the API, `label` for users."""
+
+    name: str
+    label: str
+    aliases: tuple[str, ...] = ()
+    default_rho: float = -1
+    need_inner_model: bool = False
+
+
+class Catalogue(Entry):
+    """Samplers and schedules in the order users see them."""
+
+    samplers: tuple[SamplerEntry, ...] = ()
+    schedules: tuple[ScheduleEntry, ...] = ()
+
+    def sampler_and_schedule(self, sampler: str, schedule: str | None) -> tuple[SamplerEntry, ScheduleEntry]:
+        """The entries for names or aliases, with A1111's old combined names ("DPM++ 2M Karras") taken apart.
+
+        Raises UnknownName with the nearest choices.
+        """
+        name = sampler.strip().casefold()
+        found = self._sampler(name)
+        if found is None:
+            for entry in self.schedules:
+                for suffix in (entry.label, entry.name, *entry.aliases):
+                    stem = name.removesuffix(" " + suffix.casefold())
+                    if stem != name and self._sampler(stem):
+                        return self.sampler_and_schedule(stem, entry.label)
+            raise UnknownName.among("sampler_name", sampler, [s.name for s in self.samplers])
+        wanted = (schedule or "Automatic").strip().casefold()
+        for entry in self.schedules:
+            if wanted in (key.casefold() for key in (entry.name, entry.label, *entry.aliases)):
+                automatic = entry.label == found.schedule and found.schedule != "Automatic"
+                return found, self.schedules[0] if automatic else entry
+        raise UnknownName.among("scheduler", str(schedule), [s.label for s in self.schedules])
+
+    def _sampler(self, folded: str) -> SamplerEntry | None:
+        return next((s for s in self.samplers if folded in (k.casefold() for k in (s.name, *s.aliases))), None)
+
+
+def read_catalogue(kept: Path) -> Catalogue:
+    """The catalogue of the last start, or the shipped one."""
+    for path in (kept, SHIPPED):
+        try:
+            return Catalogue.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            continue
+    return Catalogue()
+
+
+def keep_catalogue(catalogue: Catalogue, kept: Path) -> None:
+    """Write it for the next start; a cache that cannot be written is no fault."""
+    try:
+        write_atomic(kept, catalogue.model_dump_json(indent=1).encode())
+    except StorageError:
+        return
