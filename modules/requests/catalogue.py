@@ -28,12 +28,18 @@ class SamplerEntry(Entry):
     schedule: str = "Automatic"
     second_order: bool = False
     draws_noise: bool = False
+    discard_penultimate: bool = False
 
     @property
     def options(self) -> dict[str, str]:
         """A1111's `options` of `/sdapi/v1/samplers`."""
+        flags = {
+            "discard_next_to_last_sigma": self.discard_penultimate,
+            "uses_ensd": self.draws_noise,
+            "second_order": self.second_order,
+        }
         found = {} if self.schedule == "Automatic" else {"scheduler": self.schedule.lower().replace(" ", "_")}
-        return {**found, **({"second_order": "True"} if self.second_order else {})}
+        return {**found, **{name: "True" for name, value in flags.items() if value}}
 
 
 class ScheduleEntry(Entry):
