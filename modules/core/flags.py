@@ -38,12 +38,20 @@ def parser() -> argparse.ArgumentParser:
     """The flags with their help."""
     p = _Parser(prog="app.py", description="Atelier: a web UI for text-to-image diffusion models.", allow_abbrev=False)
     p.add_argument("--port", type=int, default=7860, metavar="N", help="port to listen on (7860)")
-    p.add_argument("--data-dir", type=Path, default=ROOT, metavar="DIR", help="folder for your models, outputs, settings and job store")
+    p.add_argument(
+        "--data-dir",
+        type=Path,
+        default=ROOT,
+        metavar="DIR",
+        help="folder for your models, outputs, settings and job store",
+    )
     p.add_argument("--ckpt-dir", type=Path, metavar="DIR", help="one more folder with checkpoints")
     p.add_argument("--ckpt", metavar="NAME", help="checkpoint to start with")
     p.add_argument("--nowebui", action="store_true", help="serve the API alone, without the page")
     p.add_argument("--api", action="store_true", help="accepted for A1111's sake; the API is always served")
-    p.add_argument("--use-cpu", nargs="+", choices=["all"], metavar="all", help="compute on the CPU even if there is a GPU")
+    p.add_argument(
+        "--use-cpu", nargs="+", choices=["all"], metavar="all", help="compute on the CPU even if there is a GPU"
+    )
     p.add_argument("--no-half", action="store_true", help="compute in float32 on the GPU")
     p.add_argument("--xformers", action="store_true", help="use xformers attention where the installed build fits")
     p.add_argument("--autolaunch", action="store_true", help="open the page in a browser")
@@ -83,5 +91,7 @@ def _folder(flag: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(flag, f'{flag} "{folder}" cannot be made: {error.strerror}. Name a folder you may write to.') from error
+        raise InputError(
+            flag, f'{flag} "{folder}" cannot be made: {error.strerror}. Name a folder you may write to.'
+        ) from error
     return folder

@@ -33,7 +33,9 @@ class Saving(Section):
     samples_filename_pattern: Text = Field("", title="Images filename pattern", max_length=500)
     save_to_dirs: bool = Field(True, title="Save images to a subdirectory")
     directories_filename_pattern: Text = Field("[date]", title="Directory name pattern", max_length=500)
-    outdir_txt2img_samples: Text = Field("outputs/txt2img-images", title="Output directory for txt2img images", max_length=1000)
+    outdir_txt2img_samples: Text = Field(
+        "outputs/txt2img-images", title="Output directory for txt2img images", max_length=1000
+    )
     save_incomplete_images: bool = Field(False, title="Save incomplete images that were interrupted in mid-generation")
 
 
@@ -49,9 +51,13 @@ class Infotext(Section):
 class StableDiffusion(Section):
     """Stable Diffusion"""
 
-    sd_model_checkpoint: Text = Field("", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found.")
+    sd_model_checkpoint: Text = Field(
+        "", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found."
+    )
     CLIP_stop_at_last_layers: Whole = Field(1, title="Clip skip", ge=1, le=12)
-    randn_source: Literal["GPU", "CPU"] = Field("GPU", title="Random number generator source", description="CPU gives the same picture on every machine.")
+    randn_source: Literal["GPU", "CPU"] = Field(
+        "GPU", title="Random number generator source", description="CPU gives the same picture on every machine."
+    )
 
 
 class SamplerParameters(Section):
@@ -65,14 +71,26 @@ class LivePreviews(Section):
     """Live previews"""
 
     live_previews_enable: bool = Field(True, title="Show live previews of the created image")
-    show_progress_every_n_steps: Whole = Field(5, title="Live preview display period", ge=-1, le=32, description="Every N steps; -1: only at the end of a batch.")
+    show_progress_every_n_steps: Whole = Field(
+        5,
+        title="Live preview display period",
+        ge=-1,
+        le=32,
+        description="Every N steps; -1: only at the end of a batch.",
+    )
     show_progress_type: Literal["Full", "Approx cheap"] = Field("Approx cheap", title="Live preview method")
 
 
 class System(Section):
     """System"""
 
-    engine_stall_seconds: Whole = Field(900, title="Restart the engine after this many seconds without a sign of life", ge=0, le=86400, description="0: never.")
+    engine_stall_seconds: Whole = Field(
+        900,
+        title="Restart the engine after this many seconds without a sign of life",
+        ge=0,
+        le=86400,
+        description="0: never.",
+    )
     results_keep_days: Whole = Field(3, title="Days to keep pictures that were made without saving", ge=1, le=365)
 
 
@@ -142,7 +160,12 @@ class SettingsFile:
             return Settings()
         except (OSError, ValueError) as error:
             aside = self._path.with_suffix(".json.broken")
-            log.warning("%s cannot be read (%s): starting with default settings, the file is kept as %s", self._path, error, aside.name)
+            log.warning(
+                "%s cannot be read (%s): starting with default settings, the file is kept as %s",
+                self._path,
+                error,
+                aside.name,
+            )
             if self._path.is_file():
                 self._path.replace(aside)
             return Settings()

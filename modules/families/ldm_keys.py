@@ -22,7 +22,13 @@ _RESNET = (
     ("out_layers.3", "conv2"),
     ("skip_connection", "conv_shortcut"),
 )
-_VAE_RESNET = (("norm1", "norm1"), ("conv1", "conv1"), ("norm2", "norm2"), ("conv2", "conv2"), ("nin_shortcut", "conv_shortcut"))
+_VAE_RESNET = (
+    ("norm1", "norm1"),
+    ("conv1", "conv1"),
+    ("norm2", "norm2"),
+    ("conv2", "conv2"),
+    ("nin_shortcut", "conv_shortcut"),
+)
 _VAE_ATTENTION = (("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0"))
 
 
@@ -111,7 +117,9 @@ def unet_keys(shape: UNetShape) -> KeyMap:
             if attention:
                 pairs.append((f"output_blocks.{number}.1", f"up_blocks.{level}.attentions.{block}"))
             number += 1
-        pairs.append((f"output_blocks.{number - 1}.{2 if attention else 1}.conv", f"up_blocks.{level}.upsamplers.0.conv"))
+        pairs.append(
+            (f"output_blocks.{number - 1}.{2 if attention else 1}.conv", f"up_blocks.{level}.upsamplers.0.conv")
+        )
     return KeyMap(pairs)
 
 
@@ -119,17 +127,25 @@ def vae_keys(shape: VaeShape) -> KeyMap:
     """ldm's AutoencoderKL <-> diffusers' (keys without `first_stage_model.`)."""
     pairs = [("quant_conv", "quant_conv"), ("post_quant_conv", "post_quant_conv")]
     for side in ("encoder", "decoder"):
-        pairs += [(f"{side}.conv_in", f"{side}.conv_in"), (f"{side}.conv_out", f"{side}.conv_out"), (f"{side}.norm_out", f"{side}.conv_norm_out")]
+        pairs += [
+            (f"{side}.conv_in", f"{side}.conv_in"),
+            (f"{side}.conv_out", f"{side}.conv_out"),
+            (f"{side}.norm_out", f"{side}.conv_norm_out"),
+        ]
         pairs += _nested(f"{side}.mid.block_1", f"{side}.mid_block.resnets.0", _VAE_RESNET)
         pairs += _nested(f"{side}.mid.attn_1", f"{side}.mid_block.attentions.0", _VAE_ATTENTION)
         pairs += _nested(f"{side}.mid.block_2", f"{side}.mid_block.resnets.1", _VAE_RESNET)
     for level in range(shape.levels):
         for block in range(shape.blocks):
-            pairs += _nested(f"encoder.down.{level}.block.{block}", f"encoder.down_blocks.{level}.resnets.{block}", _VAE_RESNET)
+            pairs += _nested(
+                f"encoder.down.{level}.block.{block}", f"encoder.down_blocks.{level}.resnets.{block}", _VAE_RESNET
+            )
         pairs.append((f"encoder.down.{level}.downsample.conv", f"encoder.down_blocks.{level}.downsamplers.0.conv"))
         mirrored = shape.levels - 1 - level
         for block in range(shape.blocks + 1):
-            pairs += _nested(f"decoder.up.{mirrored}.block.{block}", f"decoder.up_blocks.{level}.resnets.{block}", _VAE_RESNET)
+            pairs += _nested(
+                f"decoder.up.{mirrored}.block.{block}", f"decoder.up_blocks.{level}.resnets.{block}", _VAE_RESNET
+            )
         pairs.append((f"decoder.up.{mirrored}.upsample.conv", f"decoder.up_blocks.{level}.upsamplers.0.conv"))
     return KeyMap(pairs, linear_as_conv=r"mid_block\.attentions\.0\.to_(q|k|v|out\.0)\.weight$")
 

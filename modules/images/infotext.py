@@ -1,8 +1,8 @@
 """A1111's infotext: the text that says how a picture was made. One module formats it and parses it.
 
-    <prompt, any number of lines>
-    Negative prompt: <any number of lines; absent if empty>
-    Steps: 20, Sampler: Euler a, ..., Version: ...
+<prompt, any number of lines>
+Negative prompt: <any number of lines; absent if empty>
+Steps: 20, Sampler: Euler a, ..., Version: ...
 """
 
 import json
@@ -78,7 +78,9 @@ def parse_fields(line: str) -> dict[str, str]:
         colon = line.find(":", position)
         if colon < 0:
             break
-        start = max(line.rfind(",", position, colon) + 1, position)  # text before the key that is no pair is passed over
+        start = max(
+            line.rfind(",", position, colon) + 1, position
+        )  # text before the key that is no pair is passed over
         key = line[start:colon].strip()
         value, position = _value(line, colon + 1)
         if _KEY.fullmatch(key):
@@ -119,6 +121,8 @@ def to_request_values(text: Infotext) -> dict[str, Any]:
     if "Size" in text.fields:
         size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.fields["Size"])
         if not size:
-            raise InputError("Size", f'Size is "{text.fields["Size"][:40]}" in the infotext: it must look like 512x512.')
+            raise InputError(
+                "Size", f'Size is "{text.fields["Size"][:40]}" in the infotext: it must look like 512x512.'
+            )
         values["width"], values["height"] = int(size[1]), int(size[2])
     return values

@@ -73,7 +73,9 @@ class JobService:
         checkpoint = self.checkpoints.find(name)
         settings = settings.changed({"sd_model_checkpoint": checkpoint.name})
         if job_id is not None and self.store.get(job_id):
-            raise InputError("force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.')
+            raise InputError(
+                "force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.'
+            )
         if len(self.store.unfinished()) >= MAX_QUEUED:
             raise QueueFull(f"{MAX_QUEUED} jobs are waiting already. Try again when some are done.")
         seed = request.seed if request.seed >= 0 else random.SystemRandom().randrange(2**32)
@@ -185,7 +187,9 @@ class JobService:
             self.store.end(job.id, "failed", message=error.message)
         except Exception as error:
             log.exception("job %s", job.id)
-            self.store.end(job.id, "failed", message=f"The program made a mistake: {type(error).__name__}. The log says more.")
+            self.store.end(
+                job.id, "failed", message=f"The program made a mistake: {type(error).__name__}. The log says more."
+            )
         finally:
             self._live = None
             self.bell.ring()
@@ -201,7 +205,9 @@ class JobService:
                     self._note(Warned(message=trouble))
             elif isinstance(event, Done):
                 warnings = self._live.warnings if self._live else ()
-                self.store.end(job.id, "stopped" if event.stopped else "done", message=" ".join(warnings) or None, info=event.info)
+                self.store.end(
+                    job.id, "stopped" if event.stopped else "done", message=" ".join(warnings) or None, info=event.info
+                )
             elif isinstance(event, Failed):
                 self.store.end(job.id, "failed", message=event.message, info={"kind": event.kind, "field": event.field})
             else:
@@ -218,7 +224,11 @@ class JobService:
         elif job.tries < MAX_TRIES:
             self.store.requeue(job.id)
         else:
-            self.store.end(job.id, "failed", message=f"{reason} It was tried {job.tries} times. Try smaller sizes, or look into the log.")
+            self.store.end(
+                job.id,
+                "failed",
+                message=f"{reason} It was tried {job.tries} times. Try smaller sizes, or look into the log.",
+            )
 
     def _on_catalogue(self, catalogue: Catalogue) -> None:
         self.engine_ready = True

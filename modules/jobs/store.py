@@ -78,20 +78,37 @@ class JobStore:
             self._db.execute("PRAGMA foreign_keys=ON")
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f'The job store "{path}" cannot be opened: {error}. Check the folder, or choose another with --data-dir.') from error
+            raise StorageError(
+                f'The job store "{path}" cannot be opened: {error}. Check the folder, or choose another with --data-dir.'
+            ) from error
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
         with self._lock:
             self._db.close()
 
-    def add(self, *, user: str, request: Txt2ImgRequest, seed: int, options: dict[str, Any], job_id: str | None = None) -> Job:
+    def add(
+        self, *, user: str, request: Txt2ImgRequest, seed: int, options: dict[str, Any], job_id: str | None = None
+    ) -> Job:
         """Store a new job as queued."""
         job_id = job_id or uuid.uuid4().hex
         with self._change() as db:
             number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM jobs").fetchone()[0]
-            row = (job_id, number, user, "txt2img", request.model_dump_json(), seed, json.dumps(options), "queued", time.time())
-            db.execute("INSERT INTO jobs (id, number, user, kind, request, seed, options, state, submitted) VALUES (?,?,?,?,?,?,?,?,?)", row)
+            row = (
+                job_id,
+                number,
+                user,
+                "txt2img",
+                request.model_dump_json(),
+                seed,
+                json.dumps(options),
+                "queued",
+                time.time(),
+            )
+            db.execute(
+                "INSERT INTO jobs (id, number, user, kind, request, seed, options, state, submitted) VALUES (?,?,?,?,?,?,?,?,?)",
+                row,
+            )
         job = self.get(job_id)
         assert job
         return job
@@ -119,12 +136,20 @@ class JobStore:
 
     def end(self, job_id: str, state: State, *, message: str | None = None, info: dict[str, Any] | None = None) -> None:
         """The job is over."""
-        self._write("UPDATE jobs SET state=?, ended=?, message=?, info=? WHERE id=?", (state, time.time(), message, json.dumps(info or {}), job_id))
+        self._write(
+            "UPDATE jobs SET state=?, ended=?, message=?, info=? WHERE id=?",
+            (state, time.time(), message, json.dumps(info or {}), job_id),
+        )
 
-    def add_image(self, *, job: str, position: int, path: Path, infotext: str, seed: int, kept: bool, incomplete: bool) -> int:
+    def add_image(
+        self, *, job: str, position: int, path: Path, infotext: str, seed: int, kept: bool, incomplete: bool
+    ) -> int:
         """Record a picture whose file is already on disk; its id."""
         row = (job, position, str(path), infotext, seed, int(kept), int(incomplete), time.time())
-        return self._write("INSERT OR REPLACE INTO images (job, position, path, infotext, seed, kept, incomplete, made) VALUES (?,?,?,?,?,?,?,?)", row)
+        return self._write(
+            "INSERT OR REPLACE INTO images (job, position, path, infotext, seed, kept, incomplete, made) VALUES (?,?,?,?,?,?,?,?)",
+            row,
+        )
 
     def images(self, job_id: str) -> list[Image]:
         """The job's pictures in order."""
@@ -152,7 +177,9 @@ class JobStore:
             except sqlite3.Error as error:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                raise StorageError(f"The job store cannot be written: {error}. Check the disk of the data folder.") from error
+                raise StorageError(
+                    f"The job store cannot be written: {error}. Check the disk of the data folder."
+                ) from error
 
     def _write(self, statement: str, values: Sequence[Any]) -> int:
         with self._change() as db:
@@ -166,7 +193,17 @@ class JobStore:
     def _images(self, where: str, values: Sequence[Any]) -> list[Image]:
         with self._lock:
             rows = self._db.execute(f"SELECT * FROM images {where}", values).fetchall()
-        return [Image(**{**dict(row), "path": Path(row["path"]), "kept": bool(row["kept"]), "incomplete": bool(row["incomplete"])}) for row in rows]
+        return [
+            Image(
+                **{
+                    **dict(row),
+                    "path": Path(row["path"]),
+                    "kept": bool(row["kept"]),
+                    "incomplete": bool(row["incomplete"]),
+                }
+            )
+            for row in rows
+        ]
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -28,7 +28,9 @@ class Writer:
         Raises StorageError when neither place takes it.
         """
         saving = settings.saving
-        kept = job.request.save_images and saving.samples_save and (saving.save_incomplete_images or not image.incomplete)
+        kept = (
+            job.request.save_images and saving.samples_save and (saving.save_incomplete_images or not image.incomplete)
+        )
         trouble = None
         if kept:
             try:
@@ -50,7 +52,15 @@ class Writer:
                 path.parent.rmdir()
 
     def _record(self, job: Job, image: ImageReady, path: Path, *, kept: bool) -> None:
-        self._store.add_image(job=job.id, position=image.index, path=path, infotext=image.infotext, seed=image.seed, kept=kept, incomplete=image.incomplete)
+        self._store.add_image(
+            job=job.id,
+            position=image.index,
+            path=path,
+            infotext=image.infotext,
+            seed=image.seed,
+            kept=kept,
+            incomplete=image.incomplete,
+        )
 
     def _in_outputs(self, settings: Settings, image: ImageReady) -> Path:
         now = datetime.now()
@@ -63,7 +73,9 @@ class Writer:
         try:
             number = next_number(folder)
         except OSError as error:
-            raise StorageError(f'The folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
+            raise StorageError(
+                f'The folder "{folder}" cannot be read: {error.strerror}. Check its permissions.'
+            ) from error
         numbered = saving.save_images_add_number or not name
         path = folder / (f"{number:05}-{name}".rstrip("-") + ".png" if numbered else f"{name}.png")
         while path.exists():
@@ -77,5 +89,7 @@ def output_folder(paths: Paths, setting: str) -> Path:
     """The folder that an `outdir_*` setting names; raises InputError for a place that holds the program."""
     folder = (paths.outputs / Path(setting).expanduser()).resolve()
     if folder == ROOT or any(folder.is_relative_to(ROOT / part) for part in CODE):
-        raise InputError("outdir_txt2img_samples", f'"{folder}" holds the program itself. Choose another output folder.')
+        raise InputError(
+            "outdir_txt2img_samples", f'"{folder}" holds the program itself. Choose another output folder.'
+        )
     return folder

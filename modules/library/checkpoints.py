@@ -57,7 +57,10 @@ class Checkpoints:
                     path = Path(parent, file)
                     if path.suffix.lower() in SUFFIXES and path.is_file():
                         found.setdefault(path.relative_to(folder).as_posix(), path)
-        return [Checkpoint(path=found[n], name=n, sha256=self._hashes.known(found[n])) for n in sorted(found, key=str.casefold)]
+        return [
+            Checkpoint(path=found[n], name=n, sha256=self._hashes.known(found[n]))
+            for n in sorted(found, key=str.casefold)
+        ]
 
     def find(self, name: str) -> Checkpoint:
         """The checkpoint of that title, name, stem, model name or hash; "" is the first one.
@@ -71,7 +74,11 @@ class Checkpoints:
             return checkpoints[0]
         wanted = name.strip().casefold()
         bare = wanted.rsplit(" [", 1)[0]
-        for keys in (lambda c: (c.title, c.name), lambda c: (c.model_name, Path(c.name).name, Path(c.name).stem), lambda c: (c.sha256, c.short_hash)):
+        for keys in (
+            lambda c: (c.title, c.name),
+            lambda c: (c.model_name, Path(c.name).name, Path(c.name).stem),
+            lambda c: (c.sha256, c.short_hash),
+        ):
             for checkpoint in checkpoints:
                 if {wanted, bare} & {str(key).casefold() for key in keys(checkpoint) if key}:
                     return checkpoint

@@ -19,7 +19,10 @@ class HashCache:
         try:
             status = path.stat()
             with self._open() as db:
-                row = db.execute("SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?", (str(path), status.st_size, status.st_mtime_ns)).fetchone()
+                row = db.execute(
+                    "SELECT sha256 FROM hashes WHERE path=? AND size=? AND mtime=?",
+                    (str(path), status.st_size, status.st_mtime_ns),
+                ).fetchone()
         except (OSError, sqlite3.Error):
             return None
         return row[0] if row else None
@@ -37,7 +40,9 @@ class HashCache:
             raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Check the file.') from error
         found = digest.hexdigest()
         with contextlib.suppress(OSError, sqlite3.Error), self._open() as db:
-            db.execute("INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)", (str(path), status.st_size, status.st_mtime_ns, found))
+            db.execute(
+                "INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)", (str(path), status.st_size, status.st_mtime_ns, found)
+            )
         return found
 
     @contextlib.contextmanager
@@ -46,7 +51,9 @@ class HashCache:
         db = sqlite3.connect(self._file, timeout=5)
         try:
             with db:
-                db.execute("CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, sha256 TEXT)")
+                db.execute(
+                    "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, sha256 TEXT)"
+                )
                 yield db
         finally:
             db.close()

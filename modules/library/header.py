@@ -29,7 +29,9 @@ def read_header(path: Path) -> Header:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
-        raise ModelFileError(f'"{path.name}" is not there any more. Choose another checkpoint or put the file back.') from error
+        raise ModelFileError(
+            f'"{path.name}" is not there any more. Choose another checkpoint or put the file back.'
+        ) from error
     except OSError as error:
         raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Check its permissions.') from error
     with os.fdopen(descriptor, "rb") as file:
@@ -49,10 +51,16 @@ def _not_safetensors(path: Path, first: bytes, length: int, size: int) -> ModelF
     if first.lstrip()[:1] == b"<":
         return ModelFileError(f'"{path.name}" is a web page, not a model (was a login needed?). Download it again.')
     if first[:2] == b"PK" or first[:1] == b"\x80":
-        return ModelFileError(f'"{path.name}" is a pickle file under the wrong name, not a safetensors file. Get the .safetensors version.')
+        return ModelFileError(
+            f'"{path.name}" is a pickle file under the wrong name, not a safetensors file. Get the .safetensors version.'
+        )
     if length <= MAX_HEADER:
-        return ModelFileError(f'"{path.name}" is incomplete: its header wants {length} bytes, the file has {size}. Download it again.')
-    return ModelFileError(f'"{path.name}" is not a valid safetensors file: its header would be {length} bytes long. Download it again.')
+        return ModelFileError(
+            f'"{path.name}" is incomplete: its header wants {length} bytes, the file has {size}. Download it again.'
+        )
+    return ModelFileError(
+        f'"{path.name}" is not a valid safetensors file: its header would be {length} bytes long. Download it again.'
+    )
 
 
 def _parse(path: Path, text: bytes, data_size: int) -> Header:
@@ -66,6 +74,8 @@ def _parse(path: Path, text: bytes, data_size: int) -> Header:
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise ModelFileError(f'"{path.name}" has a damaged header and cannot be read. Download it again.') from error
     if end > data_size:
-        raise ModelFileError(f'"{path.name}" is incomplete: {end} bytes of weights were expected, {data_size} are there. Download it again.')
+        raise ModelFileError(
+            f'"{path.name}" is incomplete: {end} bytes of weights were expected, {data_size} are there. Download it again.'
+        )
     strings = {str(k): v for k, v in metadata.items() if isinstance(v, str)} if isinstance(metadata, dict) else {}
     return Header(shapes=shapes, metadata=strings)

@@ -20,7 +20,9 @@ class Guided:
         if self._scale == 1:
             return self._denoiser(x, sigma, context=self._cond)
         if self._cond.shape == self._uncond.shape:
-            both = self._denoiser(torch.cat([x, x]), torch.cat([sigma, sigma]), context=torch.cat([self._cond, self._uncond]))
+            both = self._denoiser(
+                torch.cat([x, x]), torch.cat([sigma, sigma]), context=torch.cat([self._cond, self._uncond])
+            )
             cond, uncond = both.chunk(2)
         else:
             cond = self._denoiser(x, sigma, context=self._cond)

@@ -13,7 +13,15 @@ class NoiseSource:
     draws after the first.
     """
 
-    def __init__(self, seeds: Sequence[int], shape: tuple[int, int, int], *, device: torch.device, source: str = "CPU", seed_delta: int = 0) -> None:
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: tuple[int, int, int],
+        *,
+        device: torch.device,
+        source: str = "CPU",
+        seed_delta: int = 0,
+    ) -> None:
         self._device = device
         self._draw_on = device if source == "GPU" else torch.device("cpu")
         self._shape = shape

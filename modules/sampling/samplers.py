@@ -46,7 +46,14 @@ class _Steps:
             self._callback({"i": i, "sigma": sigma, "x": x, "denoised": denoised})
 
 
-def sample_euler(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None) -> Tensor:
+def sample_euler(
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+) -> Tensor:
     """Euler's method (arXiv:2206.00364, algorithm 1 without the correction)."""
     steps = _Steps(model, x, extra_args, callback)
     for i in range(len(sigmas) - 1):
@@ -57,7 +64,14 @@ def sample_euler(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra =
 
 
 def sample_euler_ancestral(
-    model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None, *, eta: float = 1.0
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+    *,
+    eta: float = 1.0,
 ) -> Tensor:
     """Euler's method with fresh noise after each step."""
     steps = _Steps(model, x, extra_args, callback)
@@ -70,7 +84,14 @@ def sample_euler_ancestral(
     return x
 
 
-def sample_heun(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None) -> Tensor:
+def sample_heun(
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+) -> Tensor:
     """Heun's second-order method (arXiv:2206.00364, algorithm 1)."""
     steps = _Steps(model, x, extra_args, callback)
     for i in range(len(sigmas) - 1):
@@ -87,19 +108,42 @@ def sample_heun(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = 
     return x
 
 
-def sample_dpm_2(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None) -> Tensor:
+def sample_dpm_2(
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+) -> Tensor:
     """Midpoint method in log sigma (DPM-Solver-2, arXiv:2206.00927)."""
     return _midpoint(model, x, sigmas, extra_args, callback, noise_sampler, eta=0.0)
 
 
 def sample_dpm_2_ancestral(
-    model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None, *, eta: float = 1.0
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+    *,
+    eta: float = 1.0,
 ) -> Tensor:
     """DPM-Solver-2 with fresh noise after each step."""
     return _midpoint(model, x, sigmas, extra_args, callback, noise_sampler, eta=eta)
 
 
-def _midpoint(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra, callback: Callback | None, noise_sampler: NoiseSampler | None, *, eta: float) -> Tensor:
+def _midpoint(
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra,
+    callback: Callback | None,
+    noise_sampler: NoiseSampler | None,
+    *,
+    eta: float,
+) -> Tensor:
     steps = _Steps(model, x, extra_args, callback)
     for i in range(len(sigmas) - 1):
         denoised = steps.denoise(x, sigmas[i])
@@ -117,7 +161,14 @@ def _midpoint(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra, cal
 
 
 def sample_dpmpp_2s_ancestral(
-    model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None, *, eta: float = 1.0
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+    *,
+    eta: float = 1.0,
 ) -> Tensor:
     """DPM-Solver++(2S) (arXiv:2211.01095, algorithm 1) with fresh noise after each step; lambda = -log sigma, r = 1/2."""
     steps = _Steps(model, x, extra_args, callback)
@@ -138,7 +189,14 @@ def sample_dpmpp_2s_ancestral(
     return x
 
 
-def sample_dpmpp_2m(model: Denoiser, x: Tensor, sigmas: Tensor, extra_args: Extra = None, callback: Callback | None = None, noise_sampler: NoiseSampler | None = None) -> Tensor:
+def sample_dpmpp_2m(
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: Extra = None,
+    callback: Callback | None = None,
+    noise_sampler: NoiseSampler | None = None,
+) -> Tensor:
     """DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2), lambda = -log sigma."""
     steps = _Steps(model, x, extra_args, callback)
     old_denoised, h_last = None, None

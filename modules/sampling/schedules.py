@@ -47,7 +47,9 @@ def exponential(n: int, levels: NoiseLevels) -> Tensor:
 def polyexponential(n: int, levels: NoiseLevels, rho: float = 1.0) -> Tensor:
     """Steps in log sigma along a ramp raised to rho."""
     ramp = torch.linspace(1, 0, n) ** rho
-    return _closed((ramp * (math.log(levels.sigma_max) - math.log(levels.sigma_min)) + math.log(levels.sigma_min)).exp())
+    return _closed(
+        (ramp * (math.log(levels.sigma_max) - math.log(levels.sigma_min)) + math.log(levels.sigma_min)).exp()
+    )
 
 
 def sgm_uniform(n: int, levels: NoiseLevels) -> Tensor:

@@ -95,7 +95,9 @@ class ProcessExecutor:
                 raise EngineDied("The engine is being shut down.")
             if self._pipe is None or not self._process.is_alive():
                 self._pipe, theirs = self._context.Pipe()
-                self._process = self._context.Process(target=child_main, args=(theirs, self._builder, self._arguments), name="engine", daemon=True)
+                self._process = self._context.Process(
+                    target=child_main, args=(theirs, self._builder, self._arguments), name="engine", daemon=True
+                )
                 self._process.start()
                 theirs.close()
             return self._pipe

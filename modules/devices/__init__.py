@@ -1,0 +1,1 @@
+"""Which device computes, in which precision, with which attention."""

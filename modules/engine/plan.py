@@ -1,0 +1,146 @@
+"""What will be done for one request: seeds, batches, names and infotext fields. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from modules.images.infotext import format_infotext
+from modules.requests.catalogue import Catalogue, SamplerEntry, ScheduleEntry
+from modules.requests.txt2img import Txt2ImgRequest
+
+VERSION = "Atelier 0.1.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Pictures that are drawn together: their positions in the job and their seeds."""
+
+    number: int
+    positions: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A request with everything decided. `options` is the job's settings snapshot."""
+
+    request: Txt2ImgRequest
+    options: Mapping[str, Any]
+    sampler: SamplerEntry
+    schedule: ScheduleEntry
+    batches: tuple[Batch, ...]
+    model_name: str
+    model_hash: str
+    timestamp: str
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds in order."""
+        return tuple(seed for batch in self.batches for seed in batch.seeds)
+
+    def infotext(self, seed: int) -> str:
+        """A1111's infotext of the picture with that seed."""
+        request, options = self.request, self.options
+        clip_skip = options["CLIP_stop_at_last_layers"]
+        source = options["randn_source"]
+        fields = {
+            "Steps": request.steps,
+            "Sampler": self.sampler.name,
+            "Schedule type": self.schedule.label,
+            "CFG scale": request.cfg_scale,
+            "Seed": seed,
+            "Size": f"{request.width}x{request.height}",
+            "Model hash": self.model_hash[:10] if options["add_model_hash_to_info"] else None,
+            "Model": self.model_name if options["add_model_name_to_info"] else None,
+            "Clip skip": clip_skip if clip_skip > 1 else None,
+            "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise else None,
+            "RNG": source if source != "GPU" else None,
+            "Eta": options["eta_ancestral"] if self.sampler.draws_noise and options["eta_ancestral"] != 1 else None,
+            "Version": VERSION if options["add_version_to_infotext"] else None,
+        }
+        return format_infotext(request.prompt, request.negative_prompt, fields)
+
+    def pattern_fields(self, position: int, seed: int) -> dict[str, Any]:
+        """The values of file-name patterns for one picture."""
+        request = self.request
+        return {
+            "seed": seed,
+            "steps": request.steps,
+            "cfg": request.cfg_scale,
+            "width": request.width,
+            "height": request.height,
+            "sampler": self.sampler.name,
+            "scheduler": self.schedule.label,
+            "model_hash": self.model_hash[:10],
+            "model_name": self.model_name,
+            "prompt": request.prompt,
+            "job_timestamp": self.timestamp,
+            "batch_number": position % request.batch_size + 1,
+            "generation_number": position + 1,
+        }
+
+    def info(self) -> dict[str, Any]:
+        """What A1111's API tells in `info`, the infotexts aside."""
+        request, seeds = self.request, list(self.seeds)
+        return {
+            "prompt": request.prompt,
+            "all_prompts": [request.prompt] * len(seeds),
+            "negative_prompt": request.negative_prompt,
+            "all_negative_prompts": [request.negative_prompt] * len(seeds),
+            "seed": seeds[0],
+            "all_seeds": seeds,
+            "subseed": -1,
+            "all_subseeds": [-1] * len(seeds),
+            "subseed_strength": 0,
+            "width": request.width,
+            "height": request.height,
+            "sampler_name": self.sampler.name,
+            "cfg_scale": request.cfg_scale,
+            "steps": request.steps,
+            "batch_size": request.batch_size,
+            "restore_faces": False,
+            "face_restoration_model": None,
+            "sd_model_name": self.model_name,
+            "sd_model_hash": self.model_hash[:10],
+            "sd_vae_name": None,
+            "sd_vae_hash": None,
+            "seed_resize_from_w": -1,
+            "seed_resize_from_h": -1,
+            "denoising_strength": None,
+            "extra_generation_params": {},
+            "index_of_first_image": 0,
+            "styles": [],
+            "job_timestamp": self.timestamp,
+            "clip_skip": self.options["CLIP_stop_at_last_layers"],
+            "is_using_inpainting_conditioning": False,
+            "version": VERSION,
+        }
+
+
+def make_plan(
+    request: Txt2ImgRequest,
+    *,
+    seed: int,
+    options: Mapping[str, Any],
+    catalogue: Catalogue,
+    model_name: str,
+    model_hash: str,
+) -> Plan:
+    """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule."""
+    sampler, schedule = catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
+    size = request.batch_size
+    batches = []
+    for number in range(request.n_iter):
+        positions = tuple(range(number * size, (number + 1) * size))
+        batches.append(Batch(number=number, positions=positions, seeds=tuple(seed + p for p in positions)))
+    return Plan(
+        request=request,
+        options=options,
+        sampler=sampler,
+        schedule=schedule,
+        batches=tuple(batches),
+        model_name=model_name,
+        model_hash=model_hash,
+        timestamp=datetime.now().strftime("%Y%m%d%H%M%S"),
+    )

@@ -1,0 +1,163 @@
+"""The recipe of text to image."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modules.core.errors import Cancelled
+from modules.core.registry import Registry
+from modules.engine.context import Context
+from modules.engine.models import Models
+from modules.engine.plan import Batch, Plan, make_plan
+from modules.engine.preview import CheapPreview, grid, to_images
+from modules.families.model import LoadedModel
+from modules.images.encode import encode_jpeg, encode_png
+from modules.requests.catalogue import Catalogue
+from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress
+from modules.sampling.guidance import Guided
+from modules.sampling.noise import NoiseSource
+from modules.sampling.registry import Sampler
+from modules.sampling.schedules import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolbox:
+    """The registries a recipe draws from."""
+
+    models: Models
+    samplers: Registry[Sampler]
+    schedules: Registry[Schedule]
+    catalogue: Catalogue
+
+
+class Interrupted(Exception):
+    """A batch was stopped in the middle; `denoised` is what there is of it, or None."""
+
+    def __init__(self, denoised: Tensor | None) -> None:
+        super().__init__("stopped")
+        self.denoised = denoised
+
+
+def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
+    """Draw the pictures of the order that are not done yet, telling of each when it is ready."""
+    request, options = order.request, order.options
+    model = tools.models.load(options["sd_model_checkpoint"], lambda name: context.emit(Loading(name=name)))
+    plan = make_plan(
+        request,
+        seed=order.seed,
+        options=options,
+        catalogue=tools.catalogue,
+        model_name=model.name,
+        model_hash=model.sha256,
+    )
+    preview = CheapPreview(model)
+    stopped = False
+    for batch in plan.batches:
+        if order.done.issuperset(batch.positions):
+            continue
+        if context.cancel.interrupted:
+            stopped = True
+            break
+        incomplete = False
+        try:
+            latents = denoise(model, batch, plan, tools, preview, context)
+        except Interrupted as stop:
+            stopped = incomplete = True
+            latents = stop.denoised
+        if latents is not None:
+            finish(model.decode(latents), batch, plan, context, incomplete=incomplete, done=order.done)
+    return Done(info=plan.info(), stopped=stopped and context.cancel.interrupted)
+
+
+def denoise(
+    model: LoadedModel, batch: Batch, plan: Plan, tools: Toolbox, preview: CheapPreview, context: Context
+) -> Tensor:
+    """The latents (B, C, H/8, W/8) of one batch; raises Interrupted when the user stops it."""
+    request, options = plan.request, plan.options
+    sampler = tools.samplers.get(plan.sampler.name)
+    label = plan.schedule.label if plan.schedule.label != "Automatic" else plan.sampler.schedule
+    sigmas = sampler.sigmas(request.steps, tools.schedules.get(label), model.levels).to(model.compute.device)
+    shape = (model.latent_channels, request.height // model.downscale, request.width // model.downscale)
+    noise = NoiseSource(
+        batch.seeds,
+        shape,
+        device=model.compute.device,
+        source=options["randn_source"],
+        seed_delta=options["eta_noise_seed_delta"],
+    )
+    guided = Guided(model.denoiser(), *encode_prompts(model, batch, plan), scale=request.cfg_scale)
+    watcher = Watcher(batch, plan, model, preview, context)
+    extra = {"eta": options["eta_ancestral"]} if sampler.ancestral else {}
+    watcher.tell(0)
+    try:
+        return sampler.sample(
+            guided, noise.first() * sigmas[0], sigmas, callback=watcher, noise_sampler=noise.sampler, **extra
+        )
+    except Cancelled as stop:
+        raise Interrupted(watcher.denoised) from stop
+
+
+def encode_prompts(model: LoadedModel, batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Conditioning of the prompt and of the negative prompt, each (B, T, D), encoded once for the batch."""
+    size, skip = len(batch.seeds), plan.options["CLIP_stop_at_last_layers"]
+    cond, uncond = (
+        model.prompts.encode([text], skip).expand(size, -1, -1)
+        for text in (plan.request.prompt, plan.request.negative_prompt)
+    )
+    return cond, uncond
+
+
+class Watcher:
+    """The sampler's callback: reports steps, sends previews, stops when asked."""
+
+    def __init__(self, batch: Batch, plan: Plan, model: LoadedModel, preview: CheapPreview, context: Context) -> None:
+        self.denoised: Tensor | None = None
+        self._batch = batch
+        self._plan = plan
+        self._model = model
+        self._preview = preview
+        self._context = context
+
+    def __call__(self, step: dict[str, Any]) -> None:
+        """Called by the sampler once a step, after the model's first evaluation in it."""
+        self.denoised = step["denoised"]
+        done = step["i"] + 1
+        options = self._plan.options
+        every = options["show_progress_every_n_steps"]
+        self.tell(done)
+        if options["live_previews_enable"] and every > 0 and done % every == 0 and done < self._plan.request.steps:
+            images = (
+                to_images(self._model.decode(step["denoised"]))
+                if options["show_progress_type"] == "Full"
+                else self._preview(step["denoised"])
+            )
+            self._context.emit(Preview(data=encode_jpeg(grid(images))))
+        self._context.check()
+
+    def tell(self, step: int) -> None:
+        """Report that so many steps are done."""
+        request = self._plan.request
+        self._context.emit(Progress(batch=self._batch.number, batches=request.n_iter, step=step, steps=request.steps))
+
+
+def finish(
+    pixels: Tensor, batch: Batch, plan: Plan, context: Context, *, incomplete: bool, done: frozenset[int]
+) -> None:
+    """Hand over the pictures of a batch, but for those that an earlier try has delivered."""
+    for image, position, seed in zip(to_images(pixels), batch.positions, batch.seeds, strict=True):
+        if position in done:
+            continue
+        infotext = plan.infotext(seed)
+        data = encode_png(image, infotext if plan.options["enable_pnginfo"] else None)
+        context.emit(
+            ImageReady(
+                index=position,
+                data=data,
+                infotext=infotext,
+                seed=seed,
+                fields=plan.pattern_fields(position, seed),
+                incomplete=incomplete,
+            )
+        )

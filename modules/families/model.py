@@ -1,0 +1,52 @@
+"""A loaded checkpoint: its parts, and what it can do, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from modules.devices.choice import Compute
+from modules.prompting.encode import PromptEncoder
+from modules.sampling.denoiser import EpsDenoiser, NoiseLevels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """Everything the recipes need of a checkpoint.
+
+    `latent_scale`: the autoencoder's latents are divided by it. `downscale`: pixels per latent. `native_size`: pixels.
+    """
+
+    name: str
+    sha256: str
+    family: str
+    prediction: str
+    latent_channels: int
+    latent_scale: float
+    downscale: int
+    native_size: int
+    compute: Compute
+    levels: NoiseLevels
+    prompts: PromptEncoder
+    unet: torch.nn.Module
+    vae: torch.nn.Module
+
+    def denoiser(self) -> EpsDenoiser:
+        """The U-Net as D(x; sigma)."""
+        return EpsDenoiser(self._predict, self.levels)
+
+    def _predict(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        dtype = self.compute.dtype
+        return self.unet(x.to(dtype), t, encoder_hidden_states=context.to(dtype), return_dict=False)[0].float()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, H/8, W/8) -> pictures (B, 3, H, W) in [0, 1], float32, on the CPU. One at a time, to spare memory."""
+        scaled = (latents / self.latent_scale).to(self.compute.vae_dtype)
+        images = [self.vae.decode(z[None], return_dict=False)[0].float().cpu() for z in scaled]
+        return torch.cat(images).add(1).div(2).clamp(0, 1)
+
+
+def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, under the rest of their names."""
+    return {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}

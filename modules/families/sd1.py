@@ -1,0 +1,170 @@
+"""Stable Diffusion 1.x (arXiv:2112.10752) of any size, from a single file in CompVis's layout.
+
+Sizes are read off the tensors. What shapes do not tell is as in SD 1.x: 8 attention heads in the U-Net, 32 norm groups,
+text heads of width 64, eps prediction, the scaled-linear schedule.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from modules.core.errors import ModelFileError
+from modules.devices.choice import Compute
+from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys, unet_keys, unet_shape, vae_keys, vae_shape
+from modules.families.model import LoadedModel, without_prefix
+from modules.prompting.encode import PromptEncoder
+from modules.prompting.tokenizer import build_tokenizer
+from modules.sampling.denoiser import NoiseLevels, scaled_linear_alphas_cumprod
+
+LATENT_SCALE = 0.18215
+NATIVE = {768: 512}  # context width -> size in pixels; files of other widths say it in their metadata
+
+
+def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Is this a whole SD 1.x text-to-image checkpoint?"""
+    first = shapes.get(f"{UNET}input_blocks.0.0.weight")
+    embedding = shapes.get(f"{TEXT}embeddings.token_embedding.weight")
+    return bool(
+        first
+        and embedding
+        and f"{VAE}decoder.conv_in.weight" in shapes
+        and f"{UNET}label_emb.0.0.weight" not in shapes
+        and first[1] == 4
+    )
+
+
+def load(
+    tensors: Mapping[str, Tensor], *, name: str, sha256: str, native_size: int | None, compute: Compute
+) -> LoadedModel:
+    """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
+    unet = build_unet(without_prefix(tensors, UNET)).to(compute.device, compute.dtype)
+    vae = build_vae(without_prefix(tensors, VAE)).to(compute.device, compute.vae_dtype)
+    text = build_text(without_prefix(tensors, TEXT)).to(compute.device, compute.dtype)
+    width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]
+    return LoadedModel(
+        name=name,
+        sha256=sha256,
+        family="sd1",
+        prediction="eps",
+        latent_channels=4,
+        latent_scale=LATENT_SCALE,
+        downscale=8,
+        native_size=native_size or NATIVE.get(width, 512),
+        compute=compute,
+        levels=NoiseLevels(scaled_linear_alphas_cumprod().to(compute.device)),
+        prompts=PromptEncoder(build_tokenizer(), _TextEncoder(text, compute)),
+        unet=unet,
+        vae=vae,
+    )
+
+
+class _TextEncoder:
+    """CLIP's hidden states, normalised as SD 1.x was trained."""
+
+    def __init__(self, text: nn.Module, compute: Compute) -> None:
+        self._text = text
+        self._device = compute.device
+
+    def __call__(self, ids: Tensor, clip_skip: int) -> Tensor:
+        """ids (B, 77) -> (B, 77, D) float32; clip skip n takes the n-th last layer (beyond the first one: the first)."""
+        states = self._text(ids.to(self._device), output_hidden_states=True).hidden_states
+        layer = max(len(states) - clip_skip, 1)
+        return self._text.final_layer_norm(states[layer]).float()
+
+
+def build_unet(tensors: Mapping[str, Tensor]) -> nn.Module:
+    """diffusers' U-Net of the shape the ldm tensors have."""
+    from diffusers.models.unets.unet_2d_condition import (
+        UNet2DConditionModel,
+    )  # seconds to import; not needed to list samplers
+
+    shape = unet_shape(tensors)
+    stride = shape.blocks + 1
+    widths = tuple(
+        tensors[f"input_blocks.{1 + level * stride}.0.out_layers.3.weight"].shape[0] for level in range(shape.levels)
+    )
+    context = next(t.shape[1] for key, t in tensors.items() if key.endswith("attn2.to_k.weight"))
+    with _empty_weights():
+        unet = UNet2DConditionModel(
+            in_channels=tensors["input_blocks.0.0.weight"].shape[1],
+            out_channels=tensors["out.2.weight"].shape[0],
+            layers_per_block=shape.blocks,
+            block_out_channels=widths,
+            down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention),
+            up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)),
+            cross_attention_dim=context,
+            attention_head_dim=8,
+        )
+    return _filled(unet, unet_keys(shape).to_module(tensors))
+
+
+def build_vae(tensors: Mapping[str, Tensor]) -> nn.Module:
+    """diffusers' autoencoder of the shape the ldm tensors have."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    shape = vae_shape(tensors)
+    widths = tuple(tensors[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(shape.levels))
+    with _empty_weights():
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * shape.levels,
+            up_block_types=("UpDecoderBlock2D",) * shape.levels,
+            block_out_channels=widths,
+            layers_per_block=shape.blocks,
+            latent_channels=tensors["post_quant_conv.weight"].shape[0],
+        )
+    return _filled(vae, vae_keys(shape).to_module(tensors))
+
+
+def build_text(tensors: Mapping[str, Tensor]) -> nn.Module:
+    """transformers' CLIP text encoder of the shape the tensors have."""
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    vocabulary, width = tensors["embeddings.token_embedding.weight"].shape
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=tensors["encoder.layers.0.mlp.fc1.weight"].shape[0],
+        num_hidden_layers=1 + max(int(key.split(".")[2]) for key in tensors if key.startswith("encoder.layers.")),
+        num_attention_heads=width // 64,
+        max_position_embeddings=tensors["embeddings.position_embedding.weight"].shape[0],
+    )
+    with _empty_weights():
+        text = CLIPTextModel(config)
+    return _filled(text, text_keys().to_module(tensors))
+
+
+@contextlib.contextmanager
+def _empty_weights() -> Iterator[None]:
+    """Modules made inside have no memory until their weights are assigned."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        yield
+
+
+def _filled(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The module with its weights, ready for inference; raises ModelFileError for one that is missing or misshapen."""
+    wanted = dict(module.named_parameters())
+    for key, parameter in wanted.items():
+        if key not in tensors:
+            raise ModelFileError(
+                f"The checkpoint lacks the weights {key}; it is damaged or not a whole model. Download it again."
+            )
+        if tensors[key].shape != parameter.shape:
+            raise ModelFileError(
+                f"The checkpoint's {key} is {tuple(tensors[key].shape)}, {tuple(parameter.shape)} is needed; it is no Stable Diffusion 1.x."
+            )
+    floats = {key: tensors[key] for key in wanted}
+    module.load_state_dict(floats, strict=False, assign=True)
+    return module.requires_grad_(False).eval()
+
+
+def load_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, memory-mapped."""
+    from safetensors.torch import load_file as read
+
+    return read(path)

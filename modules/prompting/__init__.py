@@ -1,0 +1,1 @@
+"""Prompts to conditioning: CLIP's tokenizer, chunks of 75 tokens, text encoding."""
