@@ -1,0 +1,110 @@
+"""The form's values: to a request, from defaults and from infotext. Knows nothing of gradio."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modules.core.errors import AtelierError, InputError
+from modules.images.infotext import parse_infotext, to_request_values
+from modules.library.checkpoints import Checkpoints, page_defaults
+from modules.requests.catalogue import Catalogue
+from modules.requests.txt2img import Txt2ImgRequest, make_request
+
+LABELS = {
+    "prompt": "Prompt",
+    "negative_prompt": "Negative prompt",
+    "sampler_name": "Sampling method",
+    "scheduler": "Schedule type",
+    "steps": "Sampling steps",
+    "width": "Width",
+    "height": "Height",
+    "n_iter": "Batch count",
+    "batch_size": "Batch size",
+    "cfg_scale": "CFG Scale",
+    "seed": "Seed",
+    "sd_model_checkpoint": "Stable Diffusion checkpoint",
+}
+FIELDS = tuple(name for name in LABELS if name != "sd_model_checkpoint")
+
+
+def to_request(values: Mapping[str, Any], checkpoint: str | None) -> Txt2ImgRequest:
+    """The request for one press of Generate; raises InputError naming the first wrong value."""
+    given = {name: values[name] for name in FIELDS if name in values}
+    if isinstance(given.get("seed"), str):
+        given["seed"] = given["seed"].strip() or -1
+    override = {"sd_model_checkpoint": checkpoint} if checkpoint else {}
+    return make_request({**given, "override_settings": override})
+
+
+def shown(name: str, value: Any) -> Any:
+    """A request's value as its component shows it: seeds as text, because JavaScript's numbers cannot hold them all."""
+    return str(value) if name == "seed" else value
+
+
+def checked(name: str, value: Any, catalogue: Catalogue) -> Any:
+    """A value for that field as the page may show it; raises InputError."""
+    found = getattr(to_request({name: value}, None), name)
+    if name == "sampler_name":
+        return catalogue.sampler_and_schedule(found, None)[0].name
+    if name == "scheduler":
+        return catalogue.sampler_and_schedule(catalogue.samplers[0].name, found)[1].label
+    return shown(name, found)
+
+
+def usable(values: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """Those of `values` that a field of the form can take. They come from files and browsers: anything may be in them."""
+    found = {}
+    for name in FIELDS:
+        if name in values:
+            try:
+                found[name] = checked(name, values[name], catalogue)
+            except (AtelierError, IndexError):
+                continue
+    return found
+
+
+def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue: Catalogue) -> dict[str, Any]:
+    """What every field starts from: the checkpoint's own defaults, else the request's."""
+    plain = Txt2ImgRequest()
+    values = {name: shown(name, getattr(plain, name)) for name in FIELDS}
+    if catalogue.samplers and plain.sampler_name not in (s.name for s in catalogue.samplers):
+        values["sampler_name"] = catalogue.samplers[0].name
+    try:
+        own = page_defaults(checkpoints.find(checkpoint or ""))
+    except AtelierError:
+        own = {}
+    return {**values, **usable(own, catalogue)}
+
+
+def remembered(text: Any) -> tuple[str | None, dict[str, Any]]:
+    """The checkpoint and the touched values that a browser kept: `{"checkpoint": name, "touched": {field: value}}`."""
+    try:
+        stored = json.loads(text)
+        checkpoint, touched = stored["checkpoint"], stored["touched"]
+    except (TypeError, ValueError, KeyError):
+        return None, {}
+    return checkpoint if isinstance(checkpoint, str) else None, touched if isinstance(touched, dict) else {}
+
+
+def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list[InputError]]:
+    """The values that an infotext holds, ready to show, and what is wrong with the others."""
+    parsed = parse_infotext(text)
+    if not parsed.fields:
+        raise InputError(
+            "prompt",
+            "The prompt holds no generation parameters. Paste a picture's infotext into it, then press ↙️ again.",
+        )
+    values = to_request_values(parsed)
+    if "sampler_name" in values:
+        try:
+            sampler, schedule = catalogue.sampler_and_schedule(values["sampler_name"], values.get("scheduler"))
+            values.update(sampler_name=sampler.name, scheduler=schedule.label)
+        except InputError:
+            pass  # found again below, and told
+    found, wrong = {}, []
+    for name, value in values.items():
+        try:
+            found[name] = checked(name, value, catalogue)
+        except InputError as error:
+            wrong.append(error)
+    return found, wrong
