@@ -1,0 +1,104 @@
+"""Loading a Stable Diffusion 1.x file: every weight at its place, and diffusers' own conversion agrees."""
+
+import pytest
+import torch
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+
+from modules.core.errors import ModelFileError
+from modules.devices.choice import choose_compute
+from modules.families import sd1
+from modules.families.ldm_keys import UNET, VAE, unet_keys, unet_shape, vae_keys, vae_shape
+from modules.families.model import without_prefix
+from tests.tiny import ldm_tensors, tiny_parts
+
+COMPUTE = choose_compute(use_cpu=True)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return {name: part.eval().requires_grad_(False) for name, part in tiny_parts().items()}
+
+
+@pytest.fixture(scope="module")
+def tensors(parts):
+    return ldm_tensors(parts)
+
+
+def loaded(tensors):
+    return sd1.load(tensors, name="tiny", sha256="0" * 64, native_size=64, compute=COMPUTE)
+
+
+def test_shapes_are_read_off_the_keys(tensors):
+    unet, vae = unet_shape(without_prefix(tensors, UNET)), vae_shape(without_prefix(tensors, VAE))
+    assert (unet.levels, unet.blocks, unet.attention) == (2, 1, (True, False))
+    assert (vae.levels, vae.blocks) == (4, 1)
+
+
+def test_full_size_shapes_are_read_off_the_keys():
+    # key names of SD 1.5's U-Net: 4 levels of 2 blocks, attention in all but the last
+    names = [f"input_blocks.{n}.0.op.weight" for n in (3, 6, 9)]
+    names += [f"input_blocks.{n}.1.norm.weight" for n in (1, 2, 4, 5, 7, 8)]
+    names += [f"input_blocks.{n}.0.in_layers.0.weight" for n in (1, 2, 4, 5, 7, 8, 10, 11)]
+    shape = unet_shape(names)
+    assert (shape.levels, shape.blocks, shape.attention) == (4, 2, (True, True, True, False))
+
+
+def test_keys_go_there_and_back(tensors):
+    for prefix, keys, shape in ((UNET, unet_keys, unet_shape), (VAE, vae_keys, vae_shape)):
+        ldm = without_prefix(tensors, prefix)
+        table = keys(shape(ldm))
+        back = table.to_ldm(table.to_module(ldm))
+        assert back.keys() == ldm.keys()
+        assert all(torch.equal(back[key], ldm[key]) for key in ldm)
+
+
+def test_unet_names_equal_diffusers_own_conversion(tensors, parts):
+    ldm = without_prefix(tensors, UNET)
+    theirs = convert_ldm_unet_checkpoint(dict(tensors), dict(parts["unet"].config))
+    ours = unet_keys(unet_shape(ldm)).to_module(ldm)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_vae_names_equal_diffusers_own_conversion(tensors, parts):
+    ldm = without_prefix(tensors, VAE)
+    theirs = convert_ldm_vae_checkpoint(dict(tensors), dict(parts["vae"].config))
+    ours = vae_keys(vae_shape(ldm)).to_module(ldm)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key].reshape(ours[key].shape)) for key in ours)
+
+
+def test_loaded_parts_compute_what_the_originals_do(tensors, parts):
+    model = loaded(tensors)
+    x, t, context = torch.randn(2, 4, 8, 8), torch.tensor([3.0, 500.5]), torch.randn(2, 77, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.unet(x, t, context).sample, parts["unet"](x, t, context).sample)
+        pixels = parts["vae"].decode(x / sd1.LATENT_SCALE).sample.add(1).div(2).clamp(0, 1)
+        torch.testing.assert_close(model.decode(x), pixels)
+        ids = torch.tensor(model.prompts.chunks("a red star"))
+        torch.testing.assert_close(model.prompts.encode(["a red star"]), parts["text"](ids).last_hidden_state)
+
+
+def test_clip_skip_takes_an_earlier_layer(tensors, parts):
+    model = loaded(tensors)
+    ids = torch.tensor(model.prompts.chunks("a red star"))
+    with torch.inference_mode():
+        states = parts["text"](ids, output_hidden_states=True).hidden_states
+        expected = parts["text"].final_layer_norm(states[-2])
+        torch.testing.assert_close(model.prompts.encode(["a red star"], clip_skip=2), expected)
+
+
+def test_missing_and_misshapen_weights_are_named(tensors):
+    key = UNET + "out.2.weight"
+    with pytest.raises(ModelFileError, match="conv_out.bias"):
+        loaded({k: t for k, t in tensors.items() if k != UNET + "out.2.bias"})
+    with pytest.raises(ModelFileError, match="conv_norm_out"):
+        loaded({**tensors, UNET + "out.0.weight": torch.zeros(7)})
+    assert key in tensors
+
+
+def test_detection(tensors):
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    assert sd1.detect(shapes)
+    assert not sd1.detect({key: shape for key, shape in shapes.items() if not key.startswith("cond_stage_model.")})
+    assert not sd1.detect({**shapes, f"{UNET}input_blocks.0.0.weight": (32, 9, 3, 3)})
