@@ -1,0 +1,1 @@
+"""The starter model: its procedural world, its training and its evaluation."""

@@ -1,0 +1,78 @@
+"""Writes the trained parts as one Stable Diffusion 1.x file."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from modules.families.ldm_keys import TEXT, UNET, VAE, UNetShape, VaeShape, text_keys, unet_keys, vae_keys
+
+from .parts import LATENT_SCALE, PAD
+from .words import clip_words
+
+DEFAULTS = {
+    "width": 128, "height": 128, "steps": 20, "cfg_scale": 4.0, "sampler_name": "Euler", "scheduler": "Automatic",
+    "prompt": "a flat illustration of a red cat on the beach",
+}  # fmt: skip
+"""What the page starts from with this checkpoint."""
+
+
+@torch.no_grad()
+def fold(autoencoder: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
+    """Makes latents times LATENT_SCALE of mean 0 and deviation 1: `mean`, `std` (4,) are those of the latents so far."""
+    scale = std * LATENT_SCALE
+    quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
+    quant.bias[:4] = (quant.bias[:4] - mean) / scale
+    quant.weight[:4] /= scale[:, None, None, None]
+    quant.bias[4:] -= 2 * scale.log()
+    post.bias += post.weight[:, :, 0, 0] @ mean
+    post.weight *= scale[None, :, None, None]
+
+
+@torch.no_grad()
+def level_unused(text: CLIPTextModel, used: set[int]) -> None:
+    """Words never taught get the mean of the taught ones: they say nothing, and the file packs well."""
+    table = text.embeddings.token_embedding.weight
+    known = torch.tensor(sorted(used))
+    mean = table[known].mean(0)
+    unknown = torch.ones(len(table), dtype=torch.bool)
+    unknown[known] = False
+    table[unknown] = mean
+
+
+def ldm_tensors(unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CLIPTextModel) -> dict[str, Tensor]:
+    """All tensors under CompVis's names, float16."""
+    widths = unet.config["block_out_channels"]
+    shape = UNetShape(levels=len(widths), blocks=1, attention=(True,) * (len(widths) - 1) + (False,))
+    parts = (
+        (UNET, unet_keys(shape).to_ldm(unet.state_dict())),
+        (VAE, vae_keys(VaeShape(levels=4, blocks=1)).to_ldm(autoencoder.state_dict())),
+        (TEXT, text_keys().to_ldm({name: value for name, value in text.state_dict().items() if "position_ids" not in name})),
+    )
+    return {prefix + name: value.half().contiguous() for prefix, tensors in parts for name, value in tensors.items()}
+
+
+def export(path: Path, unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CLIPTextModel) -> None:
+    """Writes the checkpoint; the autoencoder must be folded."""
+    metadata = {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.title": "Atelier starter",
+        "modelspec.architecture": "stable-diffusion-v1",
+        "modelspec.implementation": "https://github.com/CompVis/stable-diffusion",
+        "modelspec.resolution": "128x128",
+        "modelspec.prediction_type": "epsilon",
+        "modelspec.description": "A small Stable Diffusion 1.x trained on pictures drawn by code (modules/starter).",
+        "atelier.defaults": json.dumps(DEFAULTS),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(ldm_tensors(unet, autoencoder, text), path, metadata=metadata)
+
+
+def taught_ids(texts: list[str]) -> set[int]:
+    """Token ids that occur in the texts, and the padding's."""
+    return {i for text in texts for i in clip_words()(text)} | {PAD, PAD - 1}
+

@@ -1,0 +1,36 @@
+"""Threads for training on a machine that others use too."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+
+class Share:
+    """Gives torch the cores that other processes leave free: two threads on one free core are slower than one."""
+
+    def __init__(self, every: float = 4.0) -> None:
+        self._every, self._cores = every, os.cpu_count() or 1
+        self._then = (time.monotonic(), self._busy(), time.process_time())
+
+    def adapt(self) -> None:
+        """Call between steps; looks every few seconds."""
+        now, busy, own = time.monotonic(), self._busy(), time.process_time()
+        then, busy_then, own_then = self._then
+        if now - then < self._every:
+            return
+        others = max(0.0, (busy - busy_then) - (own - own_then)) / (now - then)
+        threads = max(1, self._cores - round(others))
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        self._then = (now, busy, own)
+
+    @staticmethod
+    def _busy() -> float:
+        """Seconds all cores have worked since the start; 0 where the system does not tell."""
+        stat = Path("/proc/stat")
+        if not stat.exists():
+            return 0.0
+        ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:8]]
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
