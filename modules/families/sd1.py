@@ -40,9 +40,10 @@ def load(
     tensors: Mapping[str, Tensor], *, name: str, sha256: str, native_size: int | None, compute: Compute
 ) -> LoadedModel:
     """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
-    unet = build_unet(without_prefix(tensors, UNET)).to(compute.device, compute.dtype)
-    vae = build_vae(without_prefix(tensors, VAE)).to(compute.device, compute.vae_dtype)
-    text = build_text(without_prefix(tensors, TEXT)).to(compute.device, compute.dtype)
+    device = compute.device
+    unet = build_unet(without_prefix(tensors, UNET), device, compute.dtype)
+    vae = build_vae(without_prefix(tensors, VAE), device, compute.vae_dtype)
+    text = build_text(without_prefix(tensors, TEXT), device, compute.dtype)
     width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]
     return LoadedModel(
         name=name,
@@ -54,7 +55,7 @@ def load(
         downscale=8,
         native_size=native_size or NATIVE.get(width, 512),
         compute=compute,
-        levels=NoiseLevels(scaled_linear_alphas_cumprod().to(compute.device)),
+        levels=NoiseLevels(scaled_linear_alphas_cumprod().to(device)),
         prompts=PromptEncoder(build_tokenizer(), _TextEncoder(text, compute)),
         unet=unet,
         vae=vae,
@@ -75,7 +76,7 @@ class _TextEncoder:
         return self._text.final_layer_norm(states[layer]).float()
 
 
-def build_unet(tensors: Mapping[str, Tensor]) -> nn.Module:
+def build_unet(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """diffusers' U-Net of the shape the ldm tensors have."""
     from diffusers.models.unets.unet_2d_condition import (
         UNet2DConditionModel,
@@ -98,10 +99,10 @@ def build_unet(tensors: Mapping[str, Tensor]) -> nn.Module:
             cross_attention_dim=context,
             attention_head_dim=8,
         )
-    return _filled(unet, unet_keys(shape).to_module(tensors))
+    return _filled(unet, unet_keys(shape).to_module(tensors), device, dtype)
 
 
-def build_vae(tensors: Mapping[str, Tensor]) -> nn.Module:
+def build_vae(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """diffusers' autoencoder of the shape the ldm tensors have."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
@@ -115,10 +116,10 @@ def build_vae(tensors: Mapping[str, Tensor]) -> nn.Module:
             layers_per_block=shape.blocks,
             latent_channels=tensors["post_quant_conv.weight"].shape[0],
         )
-    return _filled(vae, vae_keys(shape).to_module(tensors))
+    return _filled(vae, vae_keys(shape).to_module(tensors), device, dtype)
 
 
-def build_text(tensors: Mapping[str, Tensor]) -> nn.Module:
+def build_text(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """transformers' CLIP text encoder of the shape the tensors have."""
     from transformers.models.clip.configuration_clip import CLIPTextConfig
     from transformers.models.clip.modeling_clip import CLIPTextModel
@@ -134,7 +135,7 @@ def build_text(tensors: Mapping[str, Tensor]) -> nn.Module:
     )
     with _empty_weights():
         text = CLIPTextModel(config)
-    return _filled(text, text_keys().to_module(tensors))
+    return _filled(text, text_keys().to_module(tensors), device, dtype)
 
 
 @contextlib.contextmanager
@@ -146,20 +147,24 @@ def _empty_weights() -> Iterator[None]:
         yield
 
 
-def _filled(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+def _filled(module: nn.Module, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """The module with its weights, ready for inference; raises ModelFileError for one that is missing or misshapen."""
-    wanted = dict(module.named_parameters())
-    for key, parameter in wanted.items():
+    weights = {}
+    for key, parameter in module.named_parameters():
         if key not in tensors:
             raise ModelFileError(
                 f"The checkpoint lacks the weights {key}; it is damaged or not a whole model. Download it again."
             )
         if tensors[key].shape != parameter.shape:
             raise ModelFileError(
-                f"The checkpoint's {key} is {tuple(tensors[key].shape)}, {tuple(parameter.shape)} is needed; it is no Stable Diffusion 1.x."
+                f"The checkpoint's {key} is {tuple(tensors[key].shape)}, {tuple(parameter.shape)} is needed; "
+                "it is no Stable Diffusion 1.x."
             )
-    floats = {key: tensors[key] for key in wanted}
-    module.load_state_dict(floats, strict=False, assign=True)
+        weights[key] = tensors[key].to(device, dtype)
+    module.load_state_dict(weights, strict=False, assign=True)
+    for buffer_owner in module.modules():
+        for name, buffer in buffer_owner.named_buffers(recurse=False):
+            setattr(buffer_owner, name, buffer.to(device))
     return module.requires_grad_(False).eval()
 
 
