@@ -3,26 +3,31 @@
 import contextlib
 import logging
 import random
+import re
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from modules.core.errors import AtelierError, EngineDied, InputError, NotFound, QueueFull
+from modules.core.errors import AtelierError, EngineDied, InputError, NotFound, QueueFull, short
+from modules.core.files import remove_leftovers
 from modules.core.paths import Paths
 from modules.core.settings import Settings, SettingsFile
 from modules.jobs.executors.base import Cancel, Executor, Wish
 from modules.jobs.live import Bell, Live
 from modules.jobs.store import ENDED, Image, Job, JobStore
-from modules.jobs.writer import Writer
+from modules.jobs.writer import Writer, output_folder
 from modules.library.checkpoints import Checkpoints
 from modules.requests.catalogue import Catalogue, keep_catalogue, read_catalogue
-from modules.requests.events import Done, Failed, ImageReady, Order, Warned
+from modules.requests.events import Done, Event, Failed, ImageReady, Order, Warned
 from modules.requests.txt2img import Txt2ImgRequest
 
 log = logging.getLogger(__name__)
 
 MAX_QUEUED = 1000
 MAX_TRIES = 2
+JOB_ID = re.compile(r"[A-Za-z0-9_()\-]{1,100}")
 
 
 class JobService:
@@ -41,15 +46,19 @@ class JobService:
         self._live: Live | None = None
         self._cancel = Cancel()
         self._lock = threading.Lock()
-        self._last_user = ""
+        self._skipped: tuple[str, int] | None = None
+        self._served: dict[str, int] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
 
     def start(self) -> None:
         """Take up what an earlier run left, start the engine and the worker."""
-        for job in self.store.unfinished():
-            if job.state == "running":
-                self._retry_or_park(job, "The program ended while it worked on this job.")
+        interrupted = [job for job in self.store.unfinished() if job.state == "running"]
+        for job in interrupted:
+            self._retry_or_park(job, "The program ended while it worked on this job.")
+        if interrupted:
+            for folder in (self.paths.cache, *self._outputs_of(interrupted)):
+                remove_leftovers(folder)
         self._writer.prune(time.time() - self.settings.current.system.results_keep_days * 86400)
         self._executor.start(self._on_catalogue)
         self._thread.start()
@@ -67,21 +76,30 @@ class JobService:
 
     def submit(self, request: Txt2ImgRequest, user: str = "", job_id: str | None = None) -> Job:
         """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError."""
-        settings = self.settings.current.changed(request.override_settings)
+        settings = self.settings.current.changed(self._checked(request.override_settings))
         self.catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
-        name = settings.stable_diffusion.sd_model_checkpoint
-        checkpoint = self.checkpoints.find(name)
+        checkpoint = self.checkpoints.find(settings.stable_diffusion.sd_model_checkpoint)
         settings = settings.changed({"sd_model_checkpoint": checkpoint.name})
-        if job_id is not None and self.store.get(job_id):
+        if job_id is not None and not JOB_ID.fullmatch(job_id):
             raise InputError(
-                "force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.'
+                "force_task_id",
+                f"force_task_id is {short(job_id)}: it must be 1 to 100 letters, digits, brackets, - or _.",
             )
-        if len(self.store.unfinished()) >= MAX_QUEUED:
-            raise QueueFull(f"{MAX_QUEUED} jobs are waiting already. Try again when some are done.")
         seed = request.seed if request.seed >= 0 else random.SystemRandom().randrange(2**32)
-        job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id)
+        with self._lock:
+            if job_id is not None and self.store.get(job_id):
+                raise InputError(
+                    "force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.'
+                )
+            if len(self.store.unfinished()) >= MAX_QUEUED:
+                raise QueueFull(f"{MAX_QUEUED} jobs are waiting already. Try again when some are done.")
+            job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id)
         self.bell.ring()
         return job
+
+    def change_options(self, options: Mapping[str, Any]) -> Settings:
+        """Set options for all later jobs, all of them or none. Raises InputError, ModelFileError, StorageError."""
+        return self.settings.update(self._checked(options))
 
     def job(self, job_id: str) -> Job:
         """The job of that id; raises NotFound."""
@@ -105,12 +123,22 @@ class JobService:
         with self._lock:
             live = self._live
             if live and job_id in (None, live.job):
+                if wish == "skip":
+                    self._skipped = live.job, live.progress.batch if live.progress else 0
                 self._cancel.ask(wish)
                 return
             job = self.store.get(job_id) if job_id else None
             if job and job.state == "queued" and wish == "interrupt":
                 self.store.end(job.id, "stopped", message="Taken out of the queue.")
         self.bell.ring()
+
+    def wishes(self) -> set[Wish]:
+        """What was asked of the running job and is still to happen."""
+        live = self._live
+        found: set[Wish] = {"interrupt"} if live and self._cancel.interrupted else set()
+        if live and self._skipped == (live.job, live.progress.batch if live.progress else 0):
+            found.add("skip")
+        return found
 
     def images(self, job_id: str) -> list[Image]:
         """The pictures of that job so far."""
@@ -137,6 +165,21 @@ class JobService:
             seen = self.bell.wait(seen, left)
         return job
 
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """`options` with the checkpoint by its own name, once their paths and names are found good."""
+        found = dict(options)
+        name, folder = found.get("sd_model_checkpoint"), found.get("outdir_txt2img_samples")
+        if isinstance(name, str) and name:
+            found["sd_model_checkpoint"] = self.checkpoints.find(name).name
+        if isinstance(folder, str):
+            output_folder(self.paths, folder)
+        return found
+
+    def _outputs_of(self, jobs: list[Job]) -> Iterator[Path]:
+        for name in {str(job.options.get("outdir_txt2img_samples", "")) for job in jobs}:
+            with contextlib.suppress(AtelierError):
+                yield output_folder(self.paths, name)
+
     # -- the worker --
 
     def _work(self) -> None:
@@ -154,12 +197,12 @@ class JobService:
             self.bell.wait(seen, 0.5)
 
     def _order(self, jobs: list[Job]) -> list[Job]:
-        """Round robin over users, each user's jobs in order of submission."""
+        """Round robin over users, who waited longest first; each user's jobs in order of submission."""
         turns: dict[str, int] = {}
         keyed = []
         for job in jobs:
             turn = turns[job.user] = turns.get(job.user, -1) + 1
-            keyed.append((turn, job.user == self._last_user, job.number, job))
+            keyed.append((turn, self._served.get(job.user, 0), job.number, job))
         return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
 
     def _next(self) -> Job | None:
@@ -170,7 +213,7 @@ class JobService:
         with self._lock:
             if self.job(job.id).state != "queued":
                 return
-            self._last_user = job.user
+            self._served[job.user] = max(self._served.values(), default=0) + 1
             self._cancel = Cancel()
             self.store.start(job.id)
             self._live = Live(job=job.id, started=time.time())
@@ -184,7 +227,7 @@ class JobService:
                 log.warning("%s", error.message)
                 self._retry_or_park(self.job(job.id), error.message)
         except AtelierError as error:
-            self.store.end(job.id, "failed", message=error.message)
+            self.store.end(job.id, "failed", message=error.message, info={"kind": type(error).__name__, "field": None})
         except Exception as error:
             log.exception("job %s", job.id)
             self.store.end(
@@ -198,7 +241,12 @@ class JobService:
         settings = Settings().changed(job.options)
         done = frozenset(image.position for image in self.store.images(job.id))
         order = Order(job=job.id, request=job.request, seed=job.seed, options=job.options, done=done)
-        for event in self._executor.run(order, self._cancel, stall_seconds=settings.system.engine_stall_seconds):
+        stall = settings.system.engine_stall_seconds
+        with contextlib.closing(self._executor.run(order, self._cancel, stall_seconds=stall)) as events:
+            self._take(events, job, settings)
+
+    def _take(self, events: Iterator[Event], job: Job, settings: Settings) -> None:
+        for event in events:
             if isinstance(event, ImageReady):
                 trouble = self._writer.save(job, settings, event)
                 if trouble:

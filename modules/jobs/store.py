@@ -122,9 +122,9 @@ class JobStore:
         """Queued and running jobs in order of submission."""
         return self._jobs("WHERE state IN ('queued', 'running') ORDER BY number")
 
-    def latest(self, user: str, count: int = 1) -> list[Job]:
-        """The user's newest jobs, newest first, whatever their state."""
-        return self._jobs("WHERE user=? ORDER BY number DESC LIMIT ?", (user, count))
+    def recent(self, count: int) -> list[Job]:
+        """The newest jobs of everyone, newest first, whatever their state."""
+        return self._jobs("ORDER BY number DESC LIMIT ?", (count,))
 
     def start(self, job_id: str) -> None:
         """The job is running: one more try."""

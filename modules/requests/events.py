@@ -25,7 +25,7 @@ class Progress:
 class Preview:
     """A rough picture of the batch in work."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     mime: str = "image/jpeg"
 
 
@@ -37,7 +37,7 @@ class ImageReady:
     """
 
     index: int
-    data: bytes
+    data: bytes = field(repr=False)
     infotext: str
     seed: int
     fields: dict[str, Any] = field(default_factory=dict)

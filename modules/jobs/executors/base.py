@@ -31,10 +31,10 @@ class Cancel:
             listener(wish)
 
     def listen(self, listener: Callable[[Wish], None] | None) -> None:
-        """Call `listener` for every wish from now on, and at once for one that came before."""
+        """Call `listener` for every wish from now on, and at once for those that came before."""
         with self._lock:
             self._listener = listener
-            pending: list[Wish] = ["interrupt"] if self._interrupted else []
+            pending: list[Wish] = ["skip"] * (self._skips > 0) + ["interrupt"] * self._interrupted
         if listener:
             for wish in pending:
                 listener(wish)

@@ -1,8 +1,9 @@
 """Runs jobs in an engine process that may die without taking anything along.
 
 Parent and child talk over one duplex pipe: (tag, payload) pairs.
-    parent -> child   ("run", Order) · ("wish", "interrupt" | "skip")
-    child -> parent   ("catalogue", Catalogue) · ("event", Event) · ("unbuilt", sentence)
+    parent -> child   ("run", (number, Order)) · ("wish", (number, "interrupt" | "skip"))
+    child -> parent   ("catalogue", Catalogue) · ("event", (number, Event)) · ("unbuilt", sentence)
+Orders are numbered, so that what is left of one that was given up is never taken for the next one's.
 """
 
 import contextlib
@@ -34,6 +35,8 @@ class ProcessExecutor:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._on_catalogue: Callable[[Catalogue], None] | None = None
+        self._number = 0
+        self._healthy = False
         self._closed = False
 
     @property
@@ -50,10 +53,12 @@ class ProcessExecutor:
     def run(self, order: Order, cancel: Cancel, *, stall_seconds: float = 0) -> Iterator[Event]:
         """Events until Done or Failed; raises EngineDied when the process ends or says nothing for `stall_seconds`."""
         pipe = self._ensure()
+        self._number = number = self._number + 1
+        over = False
         try:
-            self._send(pipe, "run", order)
-            cancel.listen(lambda wish: self._wish(pipe, wish))
-            while True:
+            self._send(pipe, "run", (number, order))
+            cancel.listen(lambda wish: self._wish(pipe, number, wish))
+            while not over:
                 if not pipe.poll(stall_seconds or None):
                     self._kill()
                     raise EngineDied(f"The engine gave no sign of life for {stall_seconds:.0f} s and was stopped.")
@@ -62,18 +67,23 @@ class ProcessExecutor:
                     self._publish(payload)
                 elif tag == "unbuilt":
                     raise EngineDied(payload)
-                else:
-                    yield payload
-                    if isinstance(payload, Done | Failed):
-                        return
+                elif payload[0] == number:
+                    over = isinstance(payload[1], Done | Failed)
+                    yield payload[1]
         except (EOFError, OSError) as error:
+            over = True
             code = self._kill()
             raise EngineDied(f"The engine process ended unexpectedly ({_how(code)}).") from error
         finally:
             cancel.listen(None)
+            if not over:
+                self._wish(pipe, number, "interrupt")
 
     def poll(self) -> None:
-        """Between jobs: take what the engine says on its own; start it again if it has died."""
+        """Between jobs: take what the engine says on its own; start it again if it has died.
+
+        One that never got as far as its catalogue is left alone until the next job asks for it.
+        """
         pipe = self._pipe
         try:
             while pipe and pipe.poll(0):
@@ -81,8 +91,10 @@ class ProcessExecutor:
                 if tag == "catalogue":
                     self._publish(payload)
         except (EOFError, OSError):
+            healthy = self._healthy
             self._kill()
-            self._ensure()
+            if healthy:
+                self._ensure()
 
     def close(self) -> None:
         """End the engine process."""
@@ -99,6 +111,7 @@ class ProcessExecutor:
                     target=child_main, args=(theirs, self._builder, self._arguments), name="engine", daemon=True
                 )
                 self._process.start()
+                self._healthy = False
                 theirs.close()
             return self._pipe
 
@@ -106,11 +119,12 @@ class ProcessExecutor:
         with self._sending:
             pipe.send((tag, payload))
 
-    def _wish(self, pipe: Connection, wish: str) -> None:
+    def _wish(self, pipe: Connection, number: int, wish: str) -> None:
         with contextlib.suppress(OSError):
-            self._send(pipe, "wish", wish)
+            self._send(pipe, "wish", (number, wish))
 
     def _publish(self, catalogue: Catalogue) -> None:
+        self._healthy = True
         if self._on_catalogue:
             self._on_catalogue(catalogue)
 
@@ -148,7 +162,7 @@ def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> Non
         with sending, contextlib.suppress(OSError):
             pipe.send((tag, payload))
 
-    orders: queue.Queue[tuple[Order, Cancel]] = queue.Queue()
+    orders: queue.Queue[tuple[int, Order, Cancel]] = queue.Queue()
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
     try:
         module, _, function = builder.partition(":")
@@ -158,21 +172,21 @@ def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> Non
         raise
     send("catalogue", runner.catalogue)
     while True:
-        order, cancel = orders.get()
+        number, order, cancel = orders.get()
         for event in runner.run(order, cancel):
-            send("event", event)
+            send("event", (number, event))
 
 
-def _listen(pipe: Connection, orders: "queue.Queue[tuple[Order, Cancel]]") -> None:
+def _listen(pipe: Connection, orders: "queue.Queue[tuple[int, Order, Cancel]]") -> None:
     """Take orders and wishes; end the process when the parent is gone."""
-    cancel = Cancel()
+    cancels: dict[int, Cancel] = {}
     while True:
         try:
-            tag, payload = pipe.recv()
+            tag, (number, payload) = pipe.recv()
         except (EOFError, OSError):
             os._exit(0)
         if tag == "run":
-            cancel = Cancel()
-            orders.put((payload, cancel))
-        else:
-            cancel.ask(payload)
+            cancels = {number: Cancel()}
+            orders.put((number, payload, cancels[number]))
+        elif number in cancels:
+            cancels[number].ask(payload)
