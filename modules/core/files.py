@@ -14,14 +14,14 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises StorageError with the reason and the folder; nothing is left behind then.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".atelier-{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -53,6 +53,6 @@ def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left under `folder`."""
     if not folder.is_dir():
         return
-    for path in folder.rglob(".*.tmp"):
+    for path in folder.rglob(".atelier-*.tmp"):
         with contextlib.suppress(OSError):
             path.unlink()

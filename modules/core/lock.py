@@ -15,7 +15,7 @@ def hold_lock(path: Path) -> IO[bytes]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b")  # noqa: SIM115  # stays open: the lock lives as long as the file
+        file = path.open("a+b")  # noqa: SIM115  # stays open: the lock lives as long as the file
     except OSError as error:
         raise StorageError(storage_sentence(error, path.parent)) from error
     try:

@@ -99,12 +99,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    saving: Saving = Saving()
-    infotext: Infotext = Infotext()
-    stable_diffusion: StableDiffusion = StableDiffusion()
-    sampler_parameters: SamplerParameters = SamplerParameters()
-    live_previews: LivePreviews = LivePreviews()
-    system: System = System()
+    saving: Saving = Saving.model_validate({})
+    infotext: Infotext = Infotext.model_validate({})
+    stable_diffusion: StableDiffusion = StableDiffusion.model_validate({})
+    sampler_parameters: SamplerParameters = SamplerParameters.model_validate({})
+    live_previews: LivePreviews = LivePreviews.model_validate({})
+    system: System = System.model_validate({})
 
     def flat(self) -> dict[str, Any]:
         """Option name -> value, as `/sdapi/v1/options` shows them."""

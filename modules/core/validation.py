@@ -1,5 +1,6 @@
 """Pydantic's findings as one sentence for the user."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError
@@ -50,7 +51,11 @@ _WORDS = {
 
 def input_error(error: ValidationError) -> InputError:
     """The first finding of `error`: names the field, the value and what to do."""
-    first = error.errors(include_url=False)[0]
+    return finding(error.errors(include_url=False)[0])
+
+
+def finding(first: Mapping[str, Any]) -> InputError:
+    """One entry of pydantic's `errors()` as a sentence."""
     field = ".".join(str(part) for part in first["loc"]) or "request"
     context = first.get("ctx", {})
     if first["type"] == "value_error":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 200
-_INVALID = str.maketrans({c: "_" for c in '#<>:"/\\|?*\n\r\t'})
+_INVALID = str.maketrans(dict.fromkeys('#<>:"/\\|?*\n\r\t', "_"))
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 

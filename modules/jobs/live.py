@@ -92,9 +92,7 @@ class Bell:
             self._waiting.add(entry)
         try:
             await asyncio.wait_for(event.wait(), timeout)
-        except TimeoutError:
-            pass
-        except asyncio.TimeoutError:  # noqa: UP041  # a class of its own before Python 3.11
+        except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041  # two classes before Python 3.11
             pass
         finally:
             with self._condition:

@@ -1,7 +1,7 @@
 """The seam between the queue and whatever computes."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Literal, Protocol
 
 from modules.requests.catalogue import Catalogue
@@ -34,7 +34,11 @@ class Cancel:
         """Call `listener` for every wish from now on, and at once for those that came before."""
         with self._lock:
             self._listener = listener
-            pending: list[Wish] = ["skip"] * (self._skips > 0) + ["interrupt"] * self._interrupted
+            pending: list[Wish] = []
+            if self._skips:
+                pending.append("skip")
+            if self._interrupted:
+                pending.append("interrupt")
         if listener:
             for wish in pending:
                 listener(wish)
@@ -61,10 +65,13 @@ class Runner(Protocol):
 
 
 class Executor(Protocol):
-    """Runs orders. The last event of every run is Done or Failed, unless the engine dies: then EngineDied is raised."""
+    """Runs orders. The last event of every run is Done or Failed, unless the engine dies: then EngineDied is raised.
+
+    Closing what `run` returned before its end gives the order up: the engine is asked to stop it.
+    """
 
     def start(self, on_catalogue: Callable[[Catalogue], None]) -> None: ...
 
-    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float) -> Iterator[Event]: ...
+    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float) -> Generator[Event, None, None]: ...
 
     def close(self) -> None: ...

@@ -1,10 +1,10 @@
 """Runs jobs in the calling thread; for tests and scripts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from modules.jobs.executors.base import Cancel, Runner
 from modules.requests.catalogue import Catalogue
-from modules.requests.events import Event, Order
+from modules.requests.events import Done, Event, Failed, Order
 
 
 class InlineExecutor:
@@ -19,11 +19,18 @@ class InlineExecutor:
         self._runner = self._build()
         on_catalogue(self._runner.catalogue)
 
-    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float = 0) -> Iterator[Event]:
+    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float = 0) -> Generator[Event, None, None]:
         """The events of the order; a call that never returns cannot be watched from its own thread."""
         if self._runner is None:
             self._runner = self._build()
-        yield from self._runner.run(order, cancel)
+        over = False
+        try:
+            for event in self._runner.run(order, cancel):
+                over = isinstance(event, Done | Failed)
+                yield event
+        finally:
+            if not over:
+                cancel.ask("interrupt")
 
     def close(self) -> None:
         """Let the runner go."""

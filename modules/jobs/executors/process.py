@@ -13,7 +13,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -50,7 +50,7 @@ class ProcessExecutor:
         self._on_catalogue = on_catalogue
         self._ensure()
 
-    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float = 0) -> Iterator[Event]:
+    def run(self, order: Order, cancel: Cancel, *, stall_seconds: float = 0) -> Generator[Event, None, None]:
         """Events until Done or Failed; raises EngineDied when the process ends or says nothing for `stall_seconds`."""
         pipe = self._ensure()
         self._number = number = self._number + 1

@@ -1,0 +1,158 @@
+"""Request bodies of `/sdapi/v1`, in A1111's names and with its defaults."""
+
+import json
+import math
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from modules.core.errors import InputError, short
+from modules.core.validation import Number, Text, Whole
+from modules.requests.txt2img import Txt2ImgRequest, make_request
+
+MAX_DEPTH = 32
+
+
+class Body(BaseModel):
+    """A JSON object that can be sent back: no NaN, no broken text, not nested without end. Unknown fields are ignored, as in A1111."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for name, value in values.items():
+                check_plain(str(name), value)
+        return values
+
+
+def check_plain(field: str, value: Any) -> None:
+    """Raise InputError unless `value` (parsed JSON) can be written as JSON again."""
+    pending = [(value, 1)]
+    while pending:
+        found, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise InputError(field, f"{short(field)} is nested more than {MAX_DEPTH} deep. Send it flatter.")
+        if isinstance(found, float) and not math.isfinite(found):
+            raise InputError(field, f"{short(field)} holds {found}: it must be a finite number.")
+        if isinstance(found, str) and any("\ud800" <= c <= "\udfff" for c in found):
+            raise InputError(field, f"{short(field)} holds half of a surrogate pair, which is not text. Remove it.")
+        if isinstance(found, dict):
+            pending.extend((part, depth + 1) for pair in found.items() for part in pair)
+        elif isinstance(found, list):
+            pending.extend((part, depth + 1) for part in found)
+
+
+# Fields of features that this version does not have: the values that mean "without it", and the feature's name.
+# Their helpers (hr_scale, refiner_switch_at, subseed ...) have no effect alone, in A1111 neither, and are accepted at any value.
+NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
+    "styles": ((None, []), "prompt styles are"),
+    "subseed_strength": ((None, 0), "variation seeds are"),
+    "seed_resize_from_w": ((None, -1, 0), "resizing from another seed's size is"),
+    "seed_resize_from_h": ((None, -1, 0), "resizing from another seed's size is"),
+    "restore_faces": ((None, False), "face restoration is"),
+    "tiling": ((None, False), "tiling is"),
+    "s_min_uncond": ((None, 0), "negative guidance minimum sigma is"),
+    "s_churn": ((None, 0), "sigma churn is"),
+    "s_tmin": ((None, 0), "sigma tmin is"),
+    "s_noise": ((None, 1), "sigma noise is"),
+    "override_settings_restore_afterwards": (
+        (None, True),
+        "keeping override_settings is (POST them to /sdapi/v1/options for that)",
+    ),
+    "refiner_checkpoint": ((None, "", "None"), "the refiner is"),
+    "firstpass_image": ((None, ""), "a first-pass image is"),
+    "enable_hr": ((None, False), "hires fix is"),
+    "script_name": ((None, "", "None"), "scripts are"),
+    "alwayson_scripts": ((None, {}), "always-on scripts are"),
+    "infotext": ((None, ""), "infotext as a request is"),
+}
+
+
+class Txt2ImgBody(Body):
+    """`POST /sdapi/v1/txt2img`. What Txt2ImgRequest holds is checked by it; limits and their sentences are its own."""
+
+    prompt: Text = ""
+    negative_prompt: Text = ""
+    sampler_name: Text | None = None
+    sampler_index: Text = "Euler"
+    scheduler: Text | None = None
+    steps: Whole = 50
+    cfg_scale: Number = 7.0
+    width: Whole = 512
+    height: Whole = 512
+    n_iter: Whole = 1
+    batch_size: Whole = 1
+    seed: Whole = -1
+    eta: Number | None = None
+    override_settings: dict[Text, Any] | None = None
+    do_not_save_samples: bool = False
+    do_not_save_grid: bool = False
+    disable_extra_networks: bool = False
+    send_images: bool = True
+    save_images: bool = False
+    force_task_id: Text | None = None
+    comments: dict[str, Any] | None = None
+
+    styles: list[Text] | None = None
+    subseed: Whole = -1
+    subseed_strength: Number = 0
+    seed_resize_from_h: Whole = -1
+    seed_resize_from_w: Whole = -1
+    restore_faces: bool | None = None
+    tiling: bool | None = None
+    denoising_strength: Number | None = None
+    s_min_uncond: Number | None = None
+    s_churn: Number | None = None
+    s_tmax: Number | None = None
+    s_tmin: Number | None = None
+    s_noise: Number | None = None
+    override_settings_restore_afterwards: bool = True
+    refiner_checkpoint: Text | None = None
+    refiner_switch_at: Number | None = None
+    firstpass_image: Text | None = None
+    enable_hr: bool = False
+    firstphase_width: Whole = 0
+    firstphase_height: Whole = 0
+    hr_scale: Number = 2.0
+    hr_upscaler: Text | None = None
+    hr_second_pass_steps: Whole = 0
+    hr_resize_x: Whole = 0
+    hr_resize_y: Whole = 0
+    hr_checkpoint_name: Text | None = None
+    hr_sampler_name: Text | None = None
+    hr_scheduler: Text | None = None
+    hr_prompt: Text = ""
+    hr_negative_prompt: Text = ""
+    script_name: Text | None = None
+    script_args: list[Any] = []
+    alwayson_scripts: dict[str, Any] | None = {}
+    infotext: Text | None = None
+
+    def to_request(self) -> Txt2ImgRequest:
+        """The request; raises InputError for a wrong value and for a feature that is not there."""
+        for field, (neutral, feature) in NOT_YET.items():
+            value = getattr(self, field)
+            if value not in neutral:
+                said = short(json.dumps(value, ensure_ascii=False))
+                raise InputError(field, f"{field} is {said}: {feature} not part of this version; leave it out.")
+        overrides = dict(self.override_settings or {})
+        if self.eta is not None:
+            overrides["eta_ancestral"] = self.eta
+        same = ("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed")
+        return make_request(
+            {
+                **{name: getattr(self, name) for name in same},
+                "sampler_name": self.sampler_name or self.sampler_index,
+                "scheduler": self.scheduler or "Automatic",
+                "save_images": self.save_images and not self.do_not_save_samples,
+                "override_settings": overrides,
+            }
+        )
+
+
+class PngInfoBody(Body):
+    """`POST /sdapi/v1/png-info`: a PNG in base64, bare or as a data URL."""
+
+    image: Text
