@@ -139,7 +139,7 @@ if not exist "%REQS_FILE%" exit /b 1
 rem The ordinary index has only CPU builds for Windows.
 if defined TORCH_COMMAND goto :torch_chosen
 if defined TORCH_INDEX_URL goto :torch_chosen
-where nvidia-smi >nul 2>nul && set "TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130"
+where nvidia-smi >nul 2>nul && echo An NVIDIA GPU was found, but the standard build of torch for Windows does not use it: set TORCH_INDEX_URL to the CUDA address shown on pytorch.org/get-started and start again.
 :torch_chosen
 set "made="
 if exist venv\.made set /p made=<venv\.made
