@@ -33,8 +33,10 @@ def mount_page(app: FastAPI, service: JobService) -> FastAPI:
         app,
         page,
         path="/",
-        theme=gr.themes.Default(font=SANS, font_mono=MONO),
-        css_paths=[ASSETS / "page.css"],
+        theme=gr.themes.Default(font=SANS, font_mono=MONO, spacing_size="sm").set(
+            layout_gap="8px", block_padding="6px 10px", input_padding="6px 8px"
+        ),
+        head='<link rel="stylesheet" href="atelier/page/page.css">',
         footer_links=[],
         run_history=False,
         show_error=False,

@@ -1,6 +1,6 @@
 // Ctrl+Enter generates, Alt+Enter skips, Esc interrupts.
 
-const press = (id) => document.getElementById(id)?.querySelector("button, :scope")?.click();
+const press = (id) => document.getElementById(id)?.click();
 const running = () => document.body.dataset.atelier === "running";
 const busyWithEsc = (element) =>
   document.querySelector("dialog[open]") || element?.getAttribute?.("aria-expanded") === "true";

@@ -9,9 +9,32 @@ let panel = null;
 let stopFollowing = () => {};
 let next = keep.newId(); // the id of the next job: a press that arrives twice is one job
 
+const HINTS = {
+  refresh_sd_model_checkpoint: "Look for checkpoints again",
+  txt2img_paste: "Read generation parameters from prompt or last generation if prompt is empty into user interface.",
+  txt2img_res_switch_btn: "Switch width/height",
+  txt2img_random_seed: "Set seed to -1, which will cause a new random number to be used every time",
+  txt2img_reuse_seed: "Reuse seed from last generation, mostly useful if it was randomized",
+  txt2img_generate: "Generate (Ctrl+Enter)",
+  txt2img_interrupt: "Stop and keep what is finished (Esc)",
+  txt2img_skip: "Go on to the next batch (Alt+Enter)",
+};
+
+// gradio tells of keys, but not of text that is pasted, dropped or dictated.
+const TEXTS = { txt2img_prompt: "prompt", txt2img_neg_prompt: "negative_prompt", txt2img_seed: "seed" };
+
 export function start(element) {
   panel = new Panel(element);
   listenToKeys();
+  document.addEventListener("input", ({ target }) => {
+    const field = TEXTS[target.closest("[id^=txt2img_]")?.id];
+    if (field) keep.touch({ [field]: target.value });
+  });
+  for (const [id, hint] of Object.entries(HINTS)) {
+    const button = document.getElementById(id);
+    button.title = hint;
+    if (button.classList.contains("tool")) button.setAttribute("aria-label", hint);
+  }
 }
 
 // -- jobs --

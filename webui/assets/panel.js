@@ -53,6 +53,7 @@ export class Panel {
   update(report) {
     this.report = { ...report, at: performance.now() };
     document.body.dataset.atelier = report.over ? "idle" : "running";
+    document.body.dataset.job = report.state;
     this.gallery.update(report);
     if (report.over) for (const name of ["interrupt", "skip"]) delete this.button(name).dataset.asked;
     this.say(report.state === "failed" ? report.message : report.over ? (report.message ?? "") : report.warnings.join(" "));
@@ -78,7 +79,7 @@ export class Panel {
     const time = took === null ? "" : ` in ${took < 60 ? `${took.toFixed(1)} s` : clock(took)}`;
     const retried = again ? " The engine had to be started again on the way." : "";
     if (state === "done") return `${made}${time}.${retried}`;
-    return state === "stopped" ? `Interrupted: ${made}${time}.${retried}` : "";
+    return state === "stopped" ? `Interrupted: ${made}${time}.${retried}` : `${made} finished before that.`;
   }
 
   // -- progress --

@@ -42,6 +42,7 @@ def _prompt_box(name: str, elem_id: str) -> gr.Textbox:
     return gr.Textbox(
         label=LABELS[name],
         show_label=False,
+        container=False,
         placeholder=f"{LABELS[name]}\n{KEYS}",
         lines=3,
         max_lines=12,

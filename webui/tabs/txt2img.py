@@ -114,7 +114,8 @@ class Txt2ImgTab:
 
     def _wire_values(self, refresh: gr.Button) -> None:
         for name, component in (("sd_model_checkpoint", self.picker), *self.fields.items()):
-            component.input(None, inputs=[component], js=call("touch", name), **SILENT)
+            if not isinstance(component, gr.Textbox):  # their own event misses what is not typed; see assets/page.js
+                component.input(None, inputs=[component], js=call("touch", name), **SILENT)
         everything = [self.picker, *self.fields.values()]
         fill = shows_errors(self._keep_all)(self.fill)
         for event in (self.picker.input, refresh.click):
