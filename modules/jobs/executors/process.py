@@ -66,6 +66,7 @@ class ProcessExecutor:
                 if tag == "catalogue":
                     self._publish(payload)
                 elif tag == "unbuilt":
+                    self._kill()
                     raise EngineDied(payload)
                 elif payload[0] == number:
                     over = isinstance(payload[1], Done | Failed)

@@ -1,0 +1,344 @@
+"""The queue over a real store: nothing accepted is lost, whatever dies."""
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from modules.core.errors import InputError, NotFound, QueueFull, StorageError
+from modules.core.paths import Paths
+from modules.jobs import service as service_module
+from modules.jobs.executors.process import ProcessExecutor
+from modules.jobs.store import JobStore
+from tests.jobs.helpers import make_service, play, puppet_inline, puppet_process, running, write_checkpoint
+from tests.jobs.runners import opens_whole
+from tests.server import until
+
+
+def drawn(log: Path) -> list[str]:
+    return log.read_text().split("\n")[:-1] if log.exists() else []
+
+
+def test_a_job_and_its_pictures(tmp_path):
+    with running(tmp_path, puppet_inline()) as service:
+        job = service.wait(service.submit(play(n_iter=2, batch_size=2, seed=5)).id, 60)
+        images = service.images(job.id)
+    assert (job.state, job.tries, job.message) == ("done", 1, None)
+    assert [(i.position, i.seed, i.kept) for i in images] == [(p, 5 + p, True) for p in range(4)]
+    assert all(opens_whole(i.path.read_bytes()) for i in images)
+    assert all(i.path.is_relative_to(tmp_path / "outputs" / "txt2img-images") for i in images)
+
+
+def test_accepted_means_on_disk(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    job = service.submit(play(), user="anna")
+    other = JobStore(Paths(data=tmp_path).jobs)
+    assert other.get(job.id) == job
+    assert other.get(job.id).options["sd_model_checkpoint"] == "model.safetensors"
+    other.close()
+    service.store.close()
+
+
+def test_restart_takes_up_queued_and_running_jobs(tmp_path):
+    first = make_service(tmp_path, puppet_inline())
+    jobs = [first.submit(play(n_iter=2)) for _ in range(3)]
+    first.store.start(jobs[0].id)  # the program is killed here
+    first.store.close()
+    with running(tmp_path, puppet_inline()) as service:
+        ended = [service.wait(job.id, 60) for job in jobs]
+    assert [(job.state, job.tries) for job in ended] == [("done", 2), ("done", 1), ("done", 1)]
+
+
+def test_close_in_the_middle_is_no_try(tmp_path):
+    with running(tmp_path, puppet_process()) as service:
+        job = service.submit(play(n_iter=100, pause=0.01))
+        until(lambda: service.images(job.id), 60)
+    with running(tmp_path, puppet_inline()) as service:
+        stored = service.job(job.id)
+        assert (stored.state, stored.tries) != ("failed", 2)
+        assert service.wait(job.id, 120).state == "done"
+        assert service.job(job.id).tries == 1
+        assert len(service.images(job.id)) == 100
+
+
+def test_death_of_the_engine_is_retried_once_and_nothing_done_twice(tmp_path):
+    log, marker = tmp_path / "drawn", tmp_path / "died"
+    with running(tmp_path, puppet_process(log)) as service:
+        job = service.wait(service.submit(play(n_iter=4, die=2, once=str(marker))).id, 120)
+        images = service.images(job.id)
+    assert (job.state, job.tries, marker.exists()) == ("done", 2, True)
+    assert drawn(log) == [f"{job.id} {position}" for position in range(4)]
+    assert [i.position for i in images] == [0, 1, 2, 3]
+    assert len(set((tmp_path / "outputs").rglob("*.png"))) == 4
+
+
+def test_a_job_that_always_kills_the_engine_is_parked(tmp_path):
+    with running(tmp_path, puppet_process()) as service:
+        bad = service.submit(play(n_iter=3, die=1))
+        good = service.submit(play())
+        ended = service.wait(bad.id, 120)
+        assert (ended.state, ended.tries) == ("failed", 2)
+        assert "SIGKILL" in ended.message
+        assert "2 times" in ended.message
+        assert [i.position for i in service.images(bad.id)] == [0]
+        assert service.wait(good.id, 120).state == "done"
+
+
+def test_kill_from_outside_at_random_moments(tmp_path):
+    log = tmp_path / "drawn"
+    executor = puppet_process(log)
+    with running(tmp_path, executor) as service:
+        for count in (1, 3, 6):
+            job = service.submit(play(n_iter=8, pause=0.1))
+            until(lambda job=job, count=count: len(service.images(job.id)) >= count, 120)
+            os.kill(executor.pid, 9)
+            ended = service.wait(job.id, 120)
+            assert (ended.state, ended.tries) == ("done", 2)
+            images = service.images(job.id)
+            assert [i.position for i in images] == list(range(8))
+            assert all(opens_whole(i.path.read_bytes()) for i in images)
+
+
+def test_engine_that_cannot_start_parks_the_job_with_its_reason(tmp_path):
+    with running(tmp_path, ProcessExecutor("tests.jobs.runners:build_broken", {})) as service:
+        job = service.wait(service.submit(play()).id, 120)
+    assert job.state == "failed"
+    assert "no such device" in job.message
+
+
+def test_failure_keeps_its_sentence_and_the_next_job_works(tmp_path):
+    with running(tmp_path, puppet_inline()) as service:
+        bad = service.wait(service.submit(play(n_iter=2, fail="The file is broken.")).id, 60)
+        good = service.wait(service.submit(play()).id, 60)
+    assert (bad.state, bad.message, bad.info["kind"]) == ("failed", "The file is broken.", "ModelFileError")
+    assert good.state == "done"
+
+
+def test_mistake_of_the_runner_fails_the_job_only(tmp_path):
+    with running(tmp_path, puppet_inline()) as service:
+        bad = service.wait(service.submit(play(**{"raise": "secret detail"})).id, 60)
+        assert bad.state == "failed"
+        assert "RuntimeError" in bad.message
+        assert "secret" not in bad.message
+        assert service.wait(service.submit(play()).id, 60).state == "done"
+
+
+def test_interrupt_of_the_running_job(tmp_path):
+    with running(tmp_path, puppet_process()) as service:
+        job = service.submit(play(n_iter=3, wait="interrupt"))
+        until(lambda: service.live(job.id) and service.live(job.id).progress, 60)
+        service.ask("interrupt")
+        assert service.wait(job.id, 60).state == "stopped"
+
+
+def test_skip_goes_on_with_the_next_batch(tmp_path):
+    with running(tmp_path, puppet_process()) as service:
+        job = service.submit(play(n_iter=2, wait="skip"))
+        for batch in range(2):
+            until(
+                lambda batch=batch: (live := service.live(job.id)) and live.progress and live.progress.batch == batch,
+                60,
+            )
+            assert service.wishes() == set()
+            service.ask("skip", job.id)
+        assert service.wait(job.id, 60).state == "done"
+        assert service.images(job.id) == []
+
+
+def test_interrupt_of_a_waiting_job_takes_it_out(tmp_path):
+    with running(tmp_path, puppet_process()) as service:
+        first = service.submit(play(wait="interrupt"))
+        second, third = service.submit(play()), service.submit(play())
+        until(lambda: service.live(first.id), 60)
+        assert [service.position(job.id) for job in (first, second, third)] == [0, 1, 2]
+        service.ask("interrupt", second.id)
+        assert service.job(second.id).state == "stopped"
+        assert service.job(first.id).state == "running"
+        service.ask("skip", third.id)
+        assert service.job(third.id).state == "queued"
+        service.ask("interrupt", first.id)
+        assert service.wait(third.id, 60).state == "done"
+
+
+def test_interrupt_with_nothing_to_do_is_no_fault(tmp_path):
+    with running(tmp_path, puppet_inline()) as service:
+        service.ask("interrupt")
+        service.ask("skip", "no such job")
+        assert service.wait(service.submit(play()).id, 60).state == "done"
+
+
+def test_users_take_turns(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    jobs = {service.submit(play(), user=user).id: user for user in "aaaabbbbcd"}
+    service.start()
+    ended = [service.wait(job, 60) for job in jobs]
+    order = "".join(jobs[job.id] for job in sorted(ended, key=lambda job: job.started))
+    service.close()
+    assert sorted(order[:4]) == ["a", "b", "c", "d"]
+    assert order[4:] in ("ababab", "bababa")
+
+
+def test_newcomers_do_not_wait_for_two_old_hands(tmp_path):
+    """With two users ahead by number, a rule that looks at the last user only would let these two alternate for ever."""
+    service = make_service(tmp_path, puppet_inline())
+    for _ in range(20):
+        service.submit(play(), user="a")
+        service.submit(play(), user="b")
+    late = service.submit(play(), user="c")
+    assert service.position(late.id) <= 2
+    service.start()
+    ended = service.wait(late.id, 60)
+    before = [job for job in service.store.recent(100) if job.started and job.started < ended.started]
+    service.close()
+    assert len(before) <= 2
+
+
+def test_settings_are_those_of_the_moment_of_submission(tmp_path):
+    write_checkpoint(tmp_path / "models" / "Stable-diffusion" / "model.safetensors")
+    write_checkpoint(tmp_path / "models" / "Stable-diffusion" / "sub" / "other.safetensors")
+    service = make_service(tmp_path, puppet_inline())
+    before = service.submit(play(override_settings={"CLIP_stop_at_last_layers": 2}))
+    service.change_options({"sd_model_checkpoint": "other", "eta_ancestral": 0.5})
+    after = service.submit(play())
+    assert (before.options["sd_model_checkpoint"], before.options["eta_ancestral"]) == ("model.safetensors", 1.0)
+    assert before.options["CLIP_stop_at_last_layers"] == 2
+    assert (after.options["sd_model_checkpoint"], after.options["eta_ancestral"]) == ("sub/other.safetensors", 0.5)
+    assert after.options["CLIP_stop_at_last_layers"] == 1
+    service.store.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"sampler_name": "Eular"}, "sampler_name"),
+        ({"scheduler": "Karass"}, "scheduler"),
+        ({"override_settings": {"sd_model_checkpoint": "modle"}}, "sd_model_checkpoint"),
+        ({"override_settings": {"nonsense": 1}}, "option"),
+        ({"override_settings": {"eta_ancestral": 9}}, "eta_ancestral"),
+        ({"override_settings": {"outdir_txt2img_samples": "modules"}}, "outdir_txt2img_samples"),
+    ],
+)
+def test_wrong_names_are_refused_before_anything_is_stored(tmp_path, values, field):
+    service = make_service(tmp_path, puppet_inline())
+    if field == "outdir_txt2img_samples":
+        values["override_settings"][field] = str(Path(service_module.__file__).parents[1])
+    with pytest.raises(InputError) as caught:
+        service.submit(play(**values))
+    assert caught.value.field == field
+    assert service.store.recent(10) == []
+    service.store.close()
+
+
+def test_task_ids(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    assert service.submit(play(), job_id="task(1a-b_C)").id == "task(1a-b_C)"
+    with pytest.raises(InputError, match="taken"):
+        service.submit(play(), job_id="task(1a-b_C)")
+    for bad in ("", "../../x", "a/b", "a\\b", "..", "x" * 101, "a\0", "ä"):
+        with pytest.raises(InputError, match="force_task_id"):
+            service.submit(play(), job_id=bad)
+    assert len(service.store.recent(10)) == 1
+    service.store.close()
+
+
+def test_same_task_id_at_the_same_moment_is_one_job(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    refused: list[InputError] = []
+
+    def submit() -> None:
+        try:
+            service.submit(play(), job_id="task1")
+        except InputError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=submit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 7
+    assert len(service.store.recent(10)) == 1
+    service.store.close()
+
+
+def test_queue_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(service_module, "MAX_QUEUED", 3)
+    service = make_service(tmp_path, puppet_inline())
+    for _ in range(3):
+        service.submit(play())
+    with pytest.raises(QueueFull, match="3 jobs"):
+        service.submit(play())
+    service.store.close()
+
+
+def test_unwritable_outputs_keep_the_picture_elsewhere(tmp_path):
+    (tmp_path / "outputs").write_text("a file where the folder should be")
+    with running(tmp_path, puppet_inline()) as service:
+        job = service.wait(service.submit(play(n_iter=2)).id, 60)
+        images = service.images(job.id)
+        assert job.state == "done"
+        assert "outputs" in job.message
+        assert [i.kept for i in images] == [False, False]
+        assert all(i.path.is_relative_to(tmp_path / "cache") and opens_whole(i.path.read_bytes()) for i in images)
+        (tmp_path / "outputs").unlink()
+        again = service.wait(service.submit(play()).id, 60)
+    assert (again.state, again.message) == ("done", None)
+
+
+def test_no_place_at_all_fails_the_job_with_a_sentence(tmp_path):
+    (tmp_path / "outputs").write_text("a file where the folder should be")
+    with running(tmp_path, puppet_inline()) as service:
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        (tmp_path / "cache" / "results").write_text("and another")
+        job = service.wait(service.submit(play()).id, 60)
+        assert job.state == "failed"
+        assert "results" in job.message
+        assert job.info["kind"] == "StorageError"
+        (tmp_path / "cache" / "results").unlink()
+        assert service.wait(service.submit(play()).id, 60).state == "done"
+
+
+def test_unkept_pictures_go_after_some_days(tmp_path):
+    with running(tmp_path, puppet_inline()) as service:
+        job = service.wait(service.submit(play(save_images=False)).id, 60)
+        image = service.images(job.id)[0]
+        assert (image.kept, image.path.exists()) == (False, True)
+    database = sqlite3.connect(Paths(data=tmp_path).jobs)
+    with database:
+        database.execute("UPDATE images SET made=made-86400*4")
+    database.close()
+    with running(tmp_path, puppet_inline()) as service:
+        assert service.images(job.id) == []
+        assert not image.path.exists()
+
+
+def test_restart_sweeps_up_half_written_files(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    job = service.submit(play())
+    service.store.start(job.id)
+    service.store.close()
+    folder = tmp_path / "outputs" / "txt2img-images" / "2026-01-01"
+    folder.mkdir(parents=True)
+    ours, foreign = folder / ".atelier-0123.tmp", folder / ".editor.tmp"
+    ours.write_bytes(b"half")
+    foreign.write_bytes(b"not ours")
+    with running(tmp_path, puppet_inline()) as service:
+        service.wait(job.id, 60)
+    assert not ours.exists()
+    assert foreign.exists()
+
+
+def test_unknown_job(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    with pytest.raises(NotFound, match="nope"):
+        service.job("nope")
+    assert service.position("nope") == 0
+    service.store.close()
+
+
+def test_store_that_cannot_be_opened(tmp_path):
+    (tmp_path / "jobs.sqlite3").write_bytes(b"no database at all, but long enough to look at " * 30)
+    with pytest.raises(StorageError, match="jobs.sqlite3"):
+        make_service(tmp_path, puppet_inline())
