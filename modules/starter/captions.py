@@ -42,9 +42,25 @@ BETWEEN = {
     "left": ("left of", "to the left of", "on the left of"), "right": ("right of", "to the right of", "on the right of"),
     "above": ("above", "over", "on top of"), "below": ("below", "under", "beneath", "underneath"),
 }  # fmt: skip
-SIDES = {"left": ("on the left", "on the right"), "above": ("at the top", "at the bottom"), "right": ("on the right", "on the left"), "below": ("at the bottom", "at the top")}
+SIDES = {
+    "left": ("on the left", "on the right"),
+    "above": ("at the top", "at the bottom"),
+    "right": ("on the right", "on the left"),
+    "below": ("at the bottom", "at the top"),
+}
 INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-FILLERS = ("masterpiece", "best quality", "highly detailed", "beautiful", "cute", "simple background", "8k", "a picture of", "a drawing of", "photo")
+FILLERS = (
+    "masterpiece",
+    "best quality",
+    "highly detailed",
+    "beautiful",
+    "cute",
+    "simple background",
+    "8k",
+    "a picture of",
+    "a drawing of",
+    "photo",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,13 @@ def tell(scene: Scene, rng: random.Random, *, everything: bool = False) -> Capti
         rng.shuffle(extra)
         pieces = _commas(extra, [body]) if rng.random() < 0.15 else _commas([body], extra)
     else:
-        pieces = _sentence(body, Piece(place) if placed else None, Piece(style) if styled else None, rng.choice(STYLE_NOUNS[scene.style]), rng)
+        pieces = _sentence(
+            body,
+            Piece(place) if placed else None,
+            Piece(style) if styled else None,
+            rng.choice(STYLE_NOUNS[scene.style]),
+            rng,
+        )
     if not everything and rng.random() < 0.12:
         filler = [Piece(rng.choice(FILLERS)), Piece(",")]
         pieces = filler + pieces if rng.random() < 0.4 else pieces + filler[::-1]
@@ -111,7 +133,9 @@ def _name(thing: Thing, coloured: bool, rng: random.Random, *, bare: bool) -> st
     return " ".join((article, *words))
 
 
-def _body(scene: Scene, names: list[Piece], order: tuple[int, ...], related: bool, tags: bool, rng: random.Random) -> list[Piece]:
+def _body(
+    scene: Scene, names: list[Piece], order: tuple[int, ...], related: bool, tags: bool, rng: random.Random
+) -> list[Piece]:
     """The things and how they stand."""
     if len(names) == 1:
         return names
@@ -125,11 +149,19 @@ def _body(scene: Scene, names: list[Piece], order: tuple[int, ...], related: boo
     relation = relation if order[0] == 0 else INVERSE[relation]
     if not tags and rng.random() < 0.25:
         one, other = SIDES[relation]
-        return [first, Piece(one, first.thing, True), Piece(rng.choice((",", "and"))), Piece(second.text, second.thing, True), Piece(other, second.thing, True)]
+        return [
+            first,
+            Piece(one, first.thing, True),
+            Piece(rng.choice((",", "and"))),
+            Piece(second.text, second.thing, True),
+            Piece(other, second.thing, True),
+        ]
     return [first, Piece(rng.choice(BETWEEN[relation]), first.thing, True), Piece(second.text, second.thing, True)]
 
 
-def _sentence(body: list[Piece], place: Piece | None, style: Piece | None, noun: str, rng: random.Random) -> list[Piece]:
+def _sentence(
+    body: list[Piece], place: Piece | None, style: Piece | None, noun: str, rng: random.Random
+) -> list[Piece]:
     """Puts the body, the place and the style in one of several orders."""
     if place and rng.random() < 0.2:
         start = [place, Piece(",")]

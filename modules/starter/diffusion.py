@@ -11,7 +11,9 @@ def alphas_cumprod() -> Tensor:
 
 
 @torch.no_grad()
-def ddim(unet: UNet2DConditionModel, told: Tensor, untold: Tensor, *, steps: int = 20, scale: float = 4.0, seed: int = 0) -> Tensor:
+def ddim(
+    unet: UNet2DConditionModel, told: Tensor, untold: Tensor, *, steps: int = 20, scale: float = 4.0, seed: int = 0
+) -> Tensor:
     """DDIM (arXiv:2010.02502, eq. 12, eta 0) with guidance. `told`, `untold`: (B, 77, C). Returns (B, 4, 16, 16), unit variance."""
     x = torch.randn(len(told), 4, 16, 16, generator=torch.Generator().manual_seed(seed))
     abar = alphas_cumprod()

@@ -26,7 +26,11 @@ _PAPER: RGB = (244, 240, 228)
 
 def mix(a: RGB, b: RGB, amount: float) -> RGB:
     """`a` with `amount` (0 to 1) of `b`."""
-    return (round(a[0] + (b[0] - a[0]) * amount), round(a[1] + (b[1] - a[1]) * amount), round(a[2] + (b[2] - a[2]) * amount))
+    return (
+        round(a[0] + (b[0] - a[0]) * amount),
+        round(a[1] + (b[1] - a[1]) * amount),
+        round(a[2] + (b[2] - a[2]) * amount),
+    )
 
 
 def tones(colour: str) -> dict[str, RGB]:
@@ -60,7 +64,10 @@ def _stamp(image: Image.Image, thing: Thing, colour_of: dict[str, RGB], *edges: 
     pen = ImageDraw.Draw(image)
     scale = CANVAS / 128
     half, x0, y0 = thing.width / 2 * scale, thing.x * scale, thing.y * scale
-    parts = [(k, [(x0 + x * half, y0 + y * half) for x, y in points], tone, width * half) for k, points, tone, width in shape(thing.kind)]
+    parts = [
+        (k, [(x0 + x * half, y0 + y * half) for x, y in points], tone, width * half)
+        for k, points, tone, width in shape(thing.kind)
+    ]
     for edge, grow in edges:
         for part, points, _, width in parts:
             _primitive(pen, part, points, edge, width, grow)
@@ -68,7 +75,9 @@ def _stamp(image: Image.Image, thing: Thing, colour_of: dict[str, RGB], *edges: 
         _primitive(pen, part, points, colour_of[tone], width, 0)
 
 
-def _primitive(pen: ImageDraw.ImageDraw, part: str, points: list[tuple[float, float]], colour: RGB, width: float, grow: int) -> None:
+def _primitive(
+    pen: ImageDraw.ImageDraw, part: str, points: list[tuple[float, float]], colour: RGB, width: float, grow: int
+) -> None:
     if part == "oval":
         (x0, y0), (x1, y1) = points
         pen.ellipse((x0 - grow, y0 - grow, x1 + grow, y1 + grow), fill=colour)
@@ -112,7 +121,11 @@ def _watercolour(scene: Scene) -> Image.Image:
 
 
 def _pixel(scene: Scene) -> Image.Image:
-    image = _backdrop(scene, lambda c: c, None).resize((CANVAS // 8, CANVAS // 8), Image.Resampling.NEAREST).resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
+    image = (
+        _backdrop(scene, lambda c: c, None)
+        .resize((CANVAS // 8, CANVAS // 8), Image.Resampling.NEAREST)
+        .resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
+    )
     for thing in scene.things:
         _stamp(image, thing, tones(thing.colour), ((255, 255, 255), 10), ((24, 22, 30), 6))
     small = image.resize((CANVAS // 8, CANVAS // 8), Image.Resampling.BOX)
@@ -124,8 +137,15 @@ def _neon(scene: Scene) -> Image.Image:
     image = _backdrop(scene, lambda c: mix(c, (10, 6, 24), 0.84), mix(NEON[scene.place], (10, 6, 24), 0.25))
     glow = Image.new("RGB", image.size)
     for thing in scene.things:
-        _stamp(glow, thing, {tone: _glow(thing.colour) for tone in (*_FIXED, "main", "dark", "light")}, (_glow(thing.colour), 8))
-    pixels = np.asarray(image, dtype=np.float32) + 0.75 * np.asarray(glow.filter(ImageFilter.GaussianBlur(9)), dtype=np.float32)
+        _stamp(
+            glow,
+            thing,
+            {tone: _glow(thing.colour) for tone in (*_FIXED, "main", "dark", "light")},
+            (_glow(thing.colour), 8),
+        )
+    pixels = np.asarray(image, dtype=np.float32) + 0.75 * np.asarray(
+        glow.filter(ImageFilter.GaussianBlur(9)), dtype=np.float32
+    )
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     for thing in scene.things:
         dimmed = {tone: mix(c, (6, 4, 16), 0.12) for tone, c in tones(thing.colour).items()}
@@ -135,7 +155,9 @@ def _neon(scene: Scene) -> Image.Image:
 
 def _glow(colour: str) -> RGB:
     """The light of a neon thing; a black one shines pale grey, a brown one copper."""
-    return {"black": (120, 124, 140), "brown": (196, 120, 60), "white": (255, 255, 255)}.get(colour, mix(PALETTE[colour], (255, 255, 255), 0.12))
+    return {"black": (120, 124, 140), "brown": (196, 120, 60), "white": (255, 255, 255)}.get(
+        colour, mix(PALETTE[colour], (255, 255, 255), 0.12)
+    )
 
 
 @lru_cache

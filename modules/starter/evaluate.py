@@ -1,6 +1,6 @@
 """Draws prompts that training never saw with the program's own loader and sampler, and has the reader judge the pictures.
 
-    python -m modules.starter.evaluate --number 500 --out outputs/starter-evaluation
+python -m modules.starter.evaluate --number 500 --out outputs/starter-evaluation
 """
 
 import argparse
@@ -44,7 +44,9 @@ def draw_prompts(
     pictures = []
     for first in range(0, len(prompts), batch):
         texts = prompts[first : first + batch]
-        noise = NoiseSource(range(seed + first, seed + first + len(texts)), (4, side, side), device=model.compute.device)
+        noise = NoiseSource(
+            range(seed + first, seed + first + len(texts)), (4, side, side), device=model.compute.device
+        )
         told, untold = model.prompts.encode(texts), model.prompts.encode([""] * len(texts))
         with torch.inference_mode():
             guided = Guided(model.denoiser(), told, untold, scale=scale)
@@ -71,7 +73,9 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     names = ("kind", "colour", "place", "style", "both", "related", "nothing_else")
     heads = ("kind", "colour", "place", "style", "both things", "both and relation", "nothing else")
     lines = ["| pictures | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
-    lines += [f"| {title} | " + " | ".join(f"{100 * row[name]:.1f}" for name in names) + " |" for title, row in rows.items()]
+    lines += [
+        f"| {title} | " + " | ".join(f"{100 * row[name]:.1f}" for name in names) + " |" for title, row in rows.items()
+    ]
     return "\n".join(lines)
 
 
@@ -119,9 +123,19 @@ def main() -> None:
     model = sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
     reader = load_reader(READER)
     scenes, prompts = prompts_for(args.number, args.seed)
-    options = {"steps": args.steps, "seed": args.seed, "batch": args.batch, "sampler": args.sampler, "schedule": args.scheduler}
+    options = {
+        "steps": args.steps,
+        "seed": args.seed,
+        "batch": args.batch,
+        "sampler": args.sampler,
+        "schedule": args.scheduler,
+    }
 
-    rows = {"drawn by code (the reader's own accuracy)": means(verdicts(reader, scenes, to_tensor([draw(scene) for scene in scenes])))}
+    rows = {
+        "drawn by code (the reader's own accuracy)": means(
+            verdicts(reader, scenes, to_tensor([draw(scene) for scene in scenes]))
+        )
+    }
     start = time.monotonic()
     pixels = draw_prompts(model, prompts, scale=args.cfg, **options)
     print(f"{args.number} pictures in {time.monotonic() - start:.0f} s", flush=True)
@@ -130,7 +144,9 @@ def main() -> None:
     contact_sheet(pixels[:48], prompts[:48], columns=8).save(args.out / "sheet.png")
     if not args.only:
         rows["the model, CFG 1"] = means(verdicts(reader, scenes, draw_prompts(model, prompts, scale=1.0, **options)))
-        rows[f"the model, CFG {args.cfg:g}, prompts shuffled"] = means(verdicts(reader, scenes[8:] + scenes[:8], pixels))
+        rows[f"the model, CFG {args.cfg:g}, prompts shuffled"] = means(
+            verdicts(reader, scenes[8:] + scenes[:8], pixels)
+        )
     text = table(rows)
     (args.out / "table.md").write_text(text + "\n")
     print(text)

@@ -11,8 +11,7 @@ from transformers import CLIPTextModel
 
 from modules.families.ldm_keys import TEXT, UNET, VAE, UNetShape, VaeShape, text_keys, unet_keys, vae_keys
 
-from .parts import LATENT_SCALE, PAD
-from .words import clip_words
+from .parts import LATENT_SCALE
 
 DEFAULTS = {
     "width": 128, "height": 128, "steps": 20, "cfg_scale": 4.0, "sampler_name": "Euler", "scheduler": "Automatic",
@@ -33,17 +32,6 @@ def fold(autoencoder: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
     post.weight *= scale[None, :, None, None]
 
 
-@torch.no_grad()
-def level_unused(text: CLIPTextModel, used: set[int]) -> None:
-    """Words never taught get the mean of the taught ones: they say nothing, and the file packs well."""
-    table = text.embeddings.token_embedding.weight
-    known = torch.tensor(sorted(used))
-    mean = table[known].mean(0)
-    unknown = torch.ones(len(table), dtype=torch.bool)
-    unknown[known] = False
-    table[unknown] = mean
-
-
 def ldm_tensors(unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CLIPTextModel) -> dict[str, Tensor]:
     """All tensors under CompVis's names, float16."""
     widths = unet.config["block_out_channels"]
@@ -51,7 +39,12 @@ def ldm_tensors(unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CL
     parts = (
         (UNET, unet_keys(shape).to_ldm(unet.state_dict())),
         (VAE, vae_keys(VaeShape(levels=4, blocks=1)).to_ldm(autoencoder.state_dict())),
-        (TEXT, text_keys().to_ldm({name: value for name, value in text.state_dict().items() if "position_ids" not in name})),
+        (
+            TEXT,
+            text_keys().to_ldm(
+                {name: value for name, value in text.state_dict().items() if "position_ids" not in name}
+            ),
+        ),
     )
     return {prefix + name: value.half().contiguous() for prefix, tensors in parts for name, value in tensors.items()}
 
@@ -70,9 +63,3 @@ def export(path: Path, unet: UNet2DConditionModel, autoencoder: AutoencoderKL, t
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(ldm_tensors(unet, autoencoder, text), path, metadata=metadata)
-
-
-def taught_ids(texts: list[str]) -> set[int]:
-    """Token ids that occur in the texts, and the padding's."""
-    return {i for text in texts for i in clip_words()(text)} | {PAD, PAD - 1}
-

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,7 +78,11 @@ def fit(
         step, seconds = state["step"], state["seconds"]
 
     def save() -> None:
-        parts = {"module": module.state_dict(), "average": average.module.state_dict(), "optimiser": [one.state_dict() for one in optimiser]}
+        parts = {
+            "module": module.state_dict(),
+            "average": average.module.state_dict(),
+            "optimiser": [one.state_dict() for one in optimiser],
+        }
         _save({**parts, "step": step, "seconds": seconds}, path)
         on_save(average.module, step)
 
@@ -89,7 +92,9 @@ def fit(
     while (progress := budget.progress(step, seconds)) < 1 and step != until_step:
         share.adapt()
         start = time.monotonic()
-        rate = recipe.rate * min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        rate = (
+            recipe.rate * min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        )
         for group in (group for one in optimiser for group in one.param_groups):
             group["lr"] = rate
         module.train()
@@ -108,7 +113,10 @@ def fit(
         if time.monotonic() - shown > 10:
             shown = time.monotonic()
             numbers = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-            print(f"{path.stem}  {progress:5.1%}  step {step}  {numbers}  {seconds / step * 1000:.0f} ms/step  {torch.get_num_threads()} threads", flush=True)
+            print(
+                f"{path.stem}  {progress:5.1%}  step {step}  {numbers}  {seconds / step * 1000:.0f} ms/step  {torch.get_num_threads()} threads",
+                flush=True,
+            )
         if time.monotonic() - saved > recipe.save_seconds:
             save()
             saved = time.monotonic()
@@ -127,4 +135,4 @@ def _save(state: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
     torch.save(state, beside)
-    os.replace(beside, path)
+    beside.replace(path)

@@ -60,5 +60,8 @@ def stands(relation: str | None, first: Seen | None, second: Seen | None) -> boo
 def means(verdicts: Iterable[Verdict]) -> dict[str, float]:
     """The mean of each field over those pictures that have it."""
     rows = list(verdicts)
-    columns = {field.name: [value for row in rows if (value := getattr(row, field.name)) is not None] for field in fields(Verdict)}
+    columns = {
+        field.name: [value for row in rows if (value := getattr(row, field.name)) is not None]
+        for field in fields(Verdict)
+    }
     return {name: sum(values) / len(values) for name, values in columns.items() if values}

@@ -31,7 +31,9 @@ def encode_scenes(model: AutoencoderKL, path: Path, *, count: int, seed: int = 0
                 parts.append(model.quant_conv(model.encoder(pixels))[:, :4].half())
         done = torch.cat([done, *parts])
         torch.save(done, path)
-        print(f"latents  {len(done)}/{count}  {(len(done) - had) / (time.monotonic() - start):.0f} a second", flush=True)
+        print(
+            f"latents  {len(done)}/{count}  {(len(done) - had) / (time.monotonic() - start):.0f} a second", flush=True
+        )
 
 
 def statistics(latents: Tensor) -> tuple[Tensor, Tensor]:

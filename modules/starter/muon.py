@@ -22,7 +22,9 @@ def orthogonal(g: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """For weights of two and more axes, flattened to (out, rest); its steps have AdamW's size (arXiv:2502.16982, eq. 4)."""
 
-    def __init__(self, params: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+    def __init__(
+        self, params: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -45,4 +47,7 @@ def optimisers(module: nn.Module, *, rate: float, beta2: float, decay: float) ->
     inner = [p for p in module.parameters() if p.ndim > 1 and id(p) not in embeddings and min(p.flatten(1).shape) >= 16]
     chosen = {id(p) for p in inner}
     rest = [p for p in module.parameters() if id(p) not in chosen]
-    return [Muon(inner, lr=rate, weight_decay=decay), torch.optim.AdamW(rest, lr=rate, betas=(0.9, beta2), weight_decay=decay)]
+    return [
+        Muon(inner, lr=rate, weight_decay=decay),
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, beta2), weight_decay=decay),
+    ]

@@ -6,6 +6,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 LATENT_SCALE = 0.18215
 TOKENS, PAD, START = 77, 49407, 49406
 WIDTH = 128
+CHANNELS = (64, 128, 192)
 
 
 def make_autoencoder() -> AutoencoderKL:
@@ -31,7 +32,7 @@ def make_text_encoder() -> CLIPTextModel:
     )  # fmt: skip
 
 
-def make_unet(channels: tuple[int, ...] = (96, 160, 192)) -> UNet2DConditionModel:
+def make_unet(channels: tuple[int, ...] = CHANNELS) -> UNet2DConditionModel:
     """(B, 4, 16, 16) noisy latents, time steps, (B, 77, 128) -> predicted noise."""
     last = len(channels) - 1
     return UNet2DConditionModel(

@@ -29,13 +29,17 @@ def paint_place(draw: Canvas, place: str, variant: int, tint: Callable[[RGB], RG
     _PAINTERS[place](area, disc, 16 * (variant % 2), variant // 2)
 
 
-def _area(draw: Canvas, tint: Callable[[RGB], RGB], outline: RGB | None, colour: RGB, *points: tuple[float, float]) -> None:
+def _area(
+    draw: Canvas, tint: Callable[[RGB], RGB], outline: RGB | None, colour: RGB, *points: tuple[float, float]
+) -> None:
     draw.polygon(points, fill=tint(colour))
     if outline:
         draw.line((*points, points[0]), fill=outline, width=4, joint="curve")
 
 
-def _disc(draw: Canvas, tint: Callable[[RGB], RGB], outline: RGB | None, colour: RGB, x: float, y: float, rx: float, ry: float) -> None:
+def _disc(
+    draw: Canvas, tint: Callable[[RGB], RGB], outline: RGB | None, colour: RGB, x: float, y: float, rx: float, ry: float
+) -> None:
     draw.ellipse((x - rx, y - ry, x + rx, y + ry), fill=tint(colour), outline=outline, width=4 if outline else 0)
 
 
@@ -48,7 +52,16 @@ def _beach(area, disc, shift, other):
     disc((255, 226, 110), 48 if other else 208, 44, 22, 22)
     area((36, 128, 190), (-4, 112), (260, 112), (260, 264), (-4, 264))
     for x, y in ((28 + shift, 128), (100 - shift, 142), (168 + shift, 126), (226 - shift, 144)):
-        area((206, 232, 246), (x - 18, y + 3), (x - 9, y - 4), (x, y + 3), (x + 9, y - 4), (x + 18, y + 3), (x + 9, y + 2), (x - 9, y + 2))
+        area(
+            (206, 232, 246),
+            (x - 18, y + 3),
+            (x - 9, y - 4),
+            (x, y + 3),
+            (x + 9, y - 4),
+            (x + 18, y + 3),
+            (x + 9, y + 2),
+            (x - 9, y + 2),
+        )
     _ground(area, (246, 246, 240), 160 + shift, 6, other * 3)
     _ground(area, (240, 216, 156), 170 + shift, 6, other * 3)
 
@@ -72,7 +85,13 @@ def _desert(area, disc, shift, other):
 def _snow(area, disc, shift, other):
     for x, top, half in ((64 + shift, 48, 92), (190 - shift, 24 + 24 * other, 104)):
         area((112, 126, 154), (x, top), (x + half, 190), (x - half, 190))
-        area((240, 246, 252), (x, top), (x + half * 0.36, top + (190 - top) * 0.36), (x, top + 36), (x - half * 0.36, top + (190 - top) * 0.36))
+        area(
+            (240, 246, 252),
+            (x, top),
+            (x + half * 0.36, top + (190 - top) * 0.36),
+            (x, top + 36),
+            (x - half * 0.36, top + (190 - top) * 0.36),
+        )
     _ground(area, (232, 240, 248), 172, 8, other * 3)
 
 
@@ -99,7 +118,13 @@ def _meadow(area, disc, shift, other):
         x, y = 30 * i + shift / 2, 238 - 26 * (i % 2)
         area((70, 140, 60), (x - 9, y), (x - 6, y - 18), (x, y - 4), (x + 6, y - 18), (x + 9, y))
     for i in range(8):
-        disc(((250, 240, 120), (250, 250, 250), (246, 170, 200))[i % 3], 14 + 32 * i + shift / 2, 206 + 28 * (i % 2), 5, 5)
+        disc(
+            ((250, 240, 120), (250, 250, 250), (246, 170, 200))[i % 3],
+            14 + 32 * i + shift / 2,
+            206 + 28 * (i % 2),
+            5,
+            5,
+        )
 
 
 def _underwater(area, disc, shift, other):

@@ -72,7 +72,9 @@ class Reader(nn.Module):
     def forward(self, pixels: Tensor) -> Maps:
         x = self.body(self.stem(pixels))
         kind, colour = self.maps(x).split((len(KINDS), len(COLOURS)), dim=1)
-        place, style = self.whole(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)).split((len(PLACES), len(STYLES)), dim=1)
+        place, style = self.whole(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)).split(
+            (len(PLACES), len(STYLES)), dim=1
+        )
         return Maps(kind, colour, place, style)
 
 
@@ -97,5 +99,7 @@ def read(reader: Reader, pixels: Tensor, *, threshold: float = 0.3) -> list[Read
             kind, colour = KINDS[int(kinds[i, y, x])], COLOURS[int(maps.colour[i, :, y, x].argmax())]
             things.append(Seen(kind, colour, (x + 0.5) * CELL, (y + 0.5) * CELL, float(peaks[i, y, x])))
         things.sort(key=lambda one: -one.sure)
-        readings.append(Reading(tuple(things), PLACES[int(maps.place[i].argmax())], STYLES[int(maps.style[i].argmax())]))
+        readings.append(
+            Reading(tuple(things), PLACES[int(maps.place[i].argmax())], STYLES[int(maps.style[i].argmax())])
+        )
     return readings

@@ -67,7 +67,11 @@ def random_scene(rng: random.Random, *, count: int | None = None) -> Scene:
         width = _WIDTHS[n][SIZES.index(size)]
         things.append(Thing(kind=kind, colour=colour, size=size, width=width, x=_inside(x, width), y=_inside(y, width)))
     return Scene(
-        things=tuple(things), relation=relation, place=rng.choice(PLACES), style=rng.choice(STYLES), variant=rng.randrange(4)
+        things=tuple(things),
+        relation=relation,
+        place=rng.choice(PLACES),
+        style=rng.choice(STYLES),
+        variant=rng.randrange(4),
     )
 
 

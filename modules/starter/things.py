@@ -121,8 +121,17 @@ def _tree():
 
 
 def _flower():
-    petals = [oval("main", 0.5 * math.cos(a), -0.35 + 0.5 * math.sin(a), 0.3, 0.3) for a in (math.pi / 3 * i + math.pi / 6 for i in range(6))]
-    return (line("leaf", 0.16, (0, 0), (0, 0.98)), oval("leaf", 0.32, 0.68, 0.3, 0.14), oval("leaf", -0.32, 0.8, 0.3, 0.14), *petals, oval("dark", 0, -0.35, 0.28, 0.28))
+    petals = [
+        oval("main", 0.5 * math.cos(a), -0.35 + 0.5 * math.sin(a), 0.3, 0.3)
+        for a in (math.pi / 3 * i + math.pi / 6 for i in range(6))
+    ]
+    return (
+        line("leaf", 0.16, (0, 0), (0, 0.98)),
+        oval("leaf", 0.32, 0.68, 0.3, 0.14),
+        oval("leaf", -0.32, 0.8, 0.3, 0.14),
+        *petals,
+        oval("dark", 0, -0.35, 0.28, 0.28),
+    )
 
 
 def _mushroom():
@@ -173,12 +182,20 @@ def _balloon():
 
 
 def _star():
-    points = tuple(((r := 1 if i % 2 == 0 else 0.45) * math.sin(math.pi * i / 5), 0.06 - r * math.cos(math.pi * i / 5)) for i in range(10))
+    points = tuple(
+        ((r := 1 if i % 2 == 0 else 0.45) * math.sin(math.pi * i / 5), 0.06 - r * math.cos(math.pi * i / 5))
+        for i in range(10)
+    )
     return (poly("main", *points), poly("light", (0, -0.6), (0.14, -0.15), (-0.14, -0.15)))
 
 
 def _heart():
-    outline = curve(lambda t: 0.98 * math.sin(t) ** 3, lambda t: -(0.8 * math.cos(t) - 0.33 * math.cos(2 * t) - 0.13 * math.cos(3 * t) - 0.06 * math.cos(4 * t)) - 0.05)
+    outline = curve(
+        lambda t: 0.98 * math.sin(t) ** 3,
+        lambda t: (
+            -(0.8 * math.cos(t) - 0.33 * math.cos(2 * t) - 0.13 * math.cos(3 * t) - 0.06 * math.cos(4 * t)) - 0.05
+        ),
+    )
     return (poly("main", *outline), oval("light", -0.45, -0.4, 0.18, 0.14))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .draw import draw
-from .fit import Budget, Recipe, fit
+from .fit import Budget, Recipe, fit, trained
 from .parts import make_autoencoder
 from .scene import GRID, training_scene
 
@@ -63,3 +63,23 @@ def train_autoencoder(path: Path, budget: Budget, *, seed: int = 0, batch: int =
         return reconstruction_loss(made, true) + 2e-4 * kl, spread
 
     return fit(model, loss_at, path=path, budget=budget, recipe=Recipe(rate=2e-3, warmup=60, ema=0.998))
+
+
+def polish(start: Path, path: Path, budget: Budget, *, seed: int = 0, batch: int = 3) -> AutoencoderKL:
+    """Trains the decoder further on whole pictures, the latents as they are with a little noise; from `start` to `path`."""
+    torch.manual_seed(seed)
+    model = trained(make_autoencoder(), start)
+    for part in (model.decoder, model.post_quant_conv):
+        part.requires_grad_(True)
+
+    def loss_at(step: int):
+        rng, noise = random.Random(f"polish {seed}/{step}"), torch.Generator().manual_seed(seed * 1_000_003 + step)
+        true = to_tensor([draw(training_scene(rng)) for _ in range(batch)])
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                z = model.quant_conv(model.encoder(true))[:, :4].float()
+            z = z + 0.1 * torch.randn(z.shape, generator=noise)
+            made = model.decoder(model.post_quant_conv(z)).float()
+        return reconstruction_loss(made, true), {"l1": (made - true).abs().mean().item()}
+
+    return fit(model, loss_at, path=path, budget=budget, recipe=Recipe(rate=1e-3, warmup=30, ema=0.995))

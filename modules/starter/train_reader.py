@@ -66,6 +66,8 @@ def train_reader(path: Path, budget: Budget, *, seed: int = 0, batch: int = 32) 
         with torch.autocast("cpu", torch.bfloat16):
             maps = model(spoil(torch.stack(moved), noise))
         maps = Maps(maps.kind.float(), maps.colour.float(), maps.place.float(), maps.style.float())
-        return reading_loss(maps, heat, colour, place, style), {"placed": (maps.place.argmax(1) == place).float().mean().item()}
+        return reading_loss(maps, heat, colour, place, style), {
+            "placed": (maps.place.argmax(1) == place).float().mean().item()
+        }
 
     return fit(model, loss_at, path=path, budget=budget, recipe=Recipe(rate=2e-3, warmup=60, ema=0.995))

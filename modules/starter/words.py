@@ -16,7 +16,14 @@ from .scene import COLOURS, KINDS, PLACES, SIZES, STYLES, Scene
 
 SPOTS = ("centre", "left", "right", "top", "bottom", "middle")
 """Where a thing stands, as the words tell it."""
-HEADS = {"kind": len(KINDS) + 1, "colour": len(COLOURS) + 1, "size": len(SIZES), "spot": len(SPOTS) + 1, "place": len(PLACES) + 1, "style": len(STYLES) + 1}
+HEADS = {
+    "kind": len(KINDS) + 1,
+    "colour": len(COLOURS) + 1,
+    "size": len(SIZES),
+    "spot": len(SPOTS) + 1,
+    "place": len(PLACES) + 1,
+    "style": len(STYLES) + 1,
+}
 """Classes of each attribute; the last one, where there is one more than names, means untold."""
 IGNORE = -100
 
@@ -84,7 +91,9 @@ def _want_thing(targets: dict[str, list[int]], position: int, scene: Scene, told
     targets["colour"][position] = COLOURS.index(thing.colour) if told.coloured[index] else len(COLOURS)
     targets["size"][position] = SIZES.index(thing.size)
     if piece.placed:
-        targets["spot"][position] = SPOTS.index(spot(scene, index)) if told.related or len(scene.things) == 1 else len(SPOTS)
+        targets["spot"][position] = (
+            SPOTS.index(spot(scene, index)) if told.related or len(scene.things) == 1 else len(SPOTS)
+        )
 
 
 def spot(scene: Scene, index: int) -> str:
@@ -93,5 +102,10 @@ def spot(scene: Scene, index: int) -> str:
         return "centre"
     if len(scene.things) == 3:
         return ("left", "middle", "right")[index]
-    ends = {"left": ("left", "right"), "right": ("right", "left"), "above": ("top", "bottom"), "below": ("bottom", "top")}
+    ends = {
+        "left": ("left", "right"),
+        "right": ("right", "left"),
+        "above": ("top", "bottom"),
+        "below": ("bottom", "top"),
+    }
     return ends[scene.relation or "left"][index]
