@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modules.core.errors import AtelierError, InputError
+from modules.core.errors import AtelierError, InputError, UnknownName
 from modules.images.infotext import parse_infotext, to_request_values
 from modules.library.checkpoints import Checkpoints, page_defaults
 from modules.requests.catalogue import Catalogue
@@ -47,8 +47,16 @@ def checked(name: str, value: Any, catalogue: Catalogue) -> Any:
     if name == "sampler_name":
         return catalogue.sampler_and_schedule(found, None)[0].name
     if name == "scheduler":
-        return catalogue.sampler_and_schedule(catalogue.samplers[0].name, found)[1].label
+        return schedule_label(found, catalogue)
     return shown(name, found)
+
+
+def schedule_label(name: str, catalogue: Catalogue) -> str:
+    """The label of the schedule that has this name, label or alias; raises UnknownName."""
+    for entry in catalogue.schedules:
+        if name.strip().casefold() in (key.casefold() for key in (entry.name, entry.label, *entry.aliases)):
+            return entry.label
+    raise UnknownName.among("scheduler", name, [entry.label for entry in catalogue.schedules])
 
 
 def usable(values: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
@@ -58,14 +66,14 @@ def usable(values: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         if name in values:
             try:
                 found[name] = checked(name, values[name], catalogue)
-            except (AtelierError, IndexError):
+            except AtelierError:
                 continue
     return found
 
 
 def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue: Catalogue) -> dict[str, Any]:
     """What every field starts from: the checkpoint's own defaults, else the request's."""
-    plain = Txt2ImgRequest()
+    plain = make_request({})
     values = {name: shown(name, getattr(plain, name)) for name in FIELDS}
     if catalogue.samplers and plain.sampler_name not in (s.name for s in catalogue.samplers):
         values["sampler_name"] = catalogue.samplers[0].name

@@ -25,10 +25,8 @@ def build_settings(tab: str) -> dict[str, Any]:
             found["height"] = slider("height", f"{tab}_height")
         found["swap"] = tool("⇅", f"{tab}_res_switch_btn")
     with gr.Row(elem_id=f"{tab}_batch_row"):
-        for name, elem_id in (("n_iter", "batch_count"), ("batch_size", "batch_size")):
-            found[name] = gr.Number(
-                label=LABELS[name], precision=0, step=1, elem_id=f"{tab}_{elem_id}", min_width=120, **bounds(name)
-            )
+        found["n_iter"] = count("n_iter", f"{tab}_batch_count")
+        found["batch_size"] = count("batch_size", f"{tab}_batch_size")
     found["cfg_scale"] = slider("cfg_scale", f"{tab}_cfg_scale", step=0.5)
     with gr.Row(elem_id=f"{tab}_seed_row", elem_classes="with-tool"):
         found["seed"] = gr.Textbox(label=LABELS["seed"], elem_id=f"{tab}_seed", max_lines=1, min_width=120, scale=4)
@@ -39,14 +37,25 @@ def build_settings(tab: str) -> dict[str, Any]:
 
 def slider(name: str, elem_id: str, step: float = 1) -> gr.Slider:
     """A slider with the limits of that request field."""
-    return gr.Slider(label=LABELS[name], elem_id=elem_id, buttons=[], **{"step": step, **limits(name)})
+    bounds = limits(name)
+    step = bounds.get("step", step)
+    return gr.Slider(bounds["minimum"], bounds["maximum"], step=step, label=LABELS[name], elem_id=elem_id, buttons=[])
+
+
+def count(name: str, elem_id: str) -> gr.Number:
+    """A whole number with the limits of that request field: a slider this long could not be set."""
+    bounds = limits(name)
+    return gr.Number(
+        label=LABELS[name],
+        minimum=bounds["minimum"],
+        maximum=bounds["maximum"],
+        step=1,
+        precision=0,
+        elem_id=elem_id,
+        min_width=120,
+    )
 
 
 def tool(text: str, elem_id: str) -> gr.Button:
     """A small square button."""
     return gr.Button(text, elem_id=elem_id, elem_classes="tool", scale=0, min_width=40)
-
-
-def bounds(name: str) -> dict[str, float]:
-    """The field's least and greatest value."""
-    return {key: value for key, value in limits(name).items() if key != "step"}

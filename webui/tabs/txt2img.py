@@ -83,7 +83,7 @@ class Txt2ImgTab:
             "scheduler": [s.label for s in catalogue.schedules],
         }
         updates = [
-            gr.update(value=value, **({"choices": menus[name]} if name in menus else {}))
+            gr.update(value=value, choices=menus[name]) if name in menus else gr.update(value=value)
             for name, value in values.items()
         ]
         return [gr.update(choices=choices, value=checkpoint), *updates]
@@ -145,5 +145,3 @@ QUIET: dict[str, Any] = {**SILENT, "queue": True, "preprocess": False}
 def is_job_id(text: Any) -> bool:
     """Whether `text` has the form of a job's id."""
     return isinstance(text, str) and JOB_ID.fullmatch(text) is not None
-
-

@@ -1,0 +1,132 @@
+"""Values to a request and back, defaults, infotext."""
+
+import json
+
+import pytest
+
+from modules.core.errors import InputError
+from modules.images.infotext import format_infotext
+from modules.jobs.service import JobService
+from tests.webui.conftest import LARGE, SMALL
+from webui.form import FIELDS, LABELS, from_infotext, remembered, starting_values, to_request, usable
+
+VALUES = {
+    "prompt": 'a "red" ball, <b>bold</b>: ☃\nsecond line',
+    "negative_prompt": "blurry, ugly",
+    "sampler_name": "Euler a",
+    "scheduler": "Karras",
+    "steps": 33,
+    "width": 136,
+    "height": 72,
+    "n_iter": 3,
+    "batch_size": 2,
+    "cfg_scale": 6.5,
+    "seed": "9007199254740993",
+}
+
+
+def test_every_value_reaches_the_request():
+    request = to_request(VALUES, "some/model.safetensors")
+    assert {name: getattr(request, name) for name in FIELDS} == {**VALUES, "seed": 2**53 + 1}
+    assert request.override_settings == {"sd_model_checkpoint": "some/model.safetensors"}
+
+
+def test_no_checkpoint_overrides_nothing():
+    assert to_request(VALUES, None).override_settings == {}
+
+
+@pytest.mark.parametrize("seed", ["", "  ", "-1", " -1 ", -1])
+def test_an_empty_seed_is_a_random_one(seed):
+    assert to_request({"seed": seed}, None).seed == -1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("steps", 2.5),
+        ("steps", None),
+        ("steps", True),
+        ("width", 63),
+        ("height", 130),
+        ("width", 4096),
+        ("cfg_scale", float("nan")),
+        ("cfg_scale", -1),
+        ("n_iter", 0),
+        ("batch_size", 65),
+        ("seed", "<img>"),
+        ("seed", "1.5"),
+        ("seed", str(2**63)),
+        ("prompt", "\ud800"),
+        ("prompt", ["a"]),
+        ("negative_prompt", "x" * 20_001),
+        ("sampler_name", {}),
+    ],
+)
+def test_a_wrong_value_is_named(field, value):
+    with pytest.raises(InputError) as caught:
+        to_request({**VALUES, field: value}, None)
+    assert caught.value.field == field
+    assert caught.value.message.startswith(f"{field} is ")
+
+
+def test_infotext_gives_back_the_values(service: JobService):
+    fields = {"Steps": 33, "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": 6.5, "Seed": VALUES["seed"]}
+    text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, "Size": "136x72", "Model": "x"})
+    found, wrong = from_infotext(text, service.catalogue)
+    assert found == {name: VALUES[name] for name in FIELDS if name not in ("n_iter", "batch_size")}
+    assert wrong == []
+
+
+def test_old_combined_sampler_names_are_taken_apart(service: JobService):
+    text = "a cat\nSteps: 20, Sampler: DPM++ 2M Karras, Seed: 1, CFG scale: 7"
+    found, wrong = from_infotext(text, service.catalogue)
+    assert (found["sampler_name"], wrong) == ("DPM++ 2M", [])
+    schedule = service.catalogue.sampler_and_schedule("DPM++ 2M Karras", None)[1].label
+    assert found["scheduler"] == schedule
+
+
+def test_a_wrong_value_in_infotext_leaves_the_others(service: JobService):
+    text = "a cat\nSteps: 9000, Sampler: No Such, Seed: 77, CFG scale: 7, Size: 512x511"
+    found, wrong = from_infotext(text, service.catalogue)
+    assert found == {"prompt": "a cat", "negative_prompt": "", "seed": "77", "cfg_scale": 7.0, "width": 512}
+    assert sorted(error.field for error in wrong) == ["height", "sampler_name", "steps"]
+
+
+@pytest.mark.parametrize("text", ["", "a plain prompt", "two\nlines: of, text"])
+def test_a_prompt_without_infotext_says_so(text, service: JobService):
+    with pytest.raises(InputError, match="no generation parameters"):
+        from_infotext(text, service.catalogue)
+
+
+def test_defaults_follow_the_checkpoint(service: JobService):
+    small = starting_values("small.safetensors", service.checkpoints, service.catalogue)
+    large = starting_values("large.safetensors", service.checkpoints, service.catalogue)
+    assert small.items() >= SMALL.items()
+    assert large.items() >= LARGE.items()
+    assert tuple(small) == tuple(large) == FIELDS
+    assert (large["prompt"], large["seed"]) == ("", "-1")
+
+
+def test_a_missing_checkpoint_leaves_plain_defaults(service: JobService):
+    values = starting_values("gone.safetensors", service.checkpoints, service.catalogue)
+    assert (values["width"], values["steps"], values["sampler_name"]) == (512, 20, "DPM++ 2M")
+
+
+def test_unusable_values_are_dropped(service: JobService):
+    hostile = {"width": 7, "height": "64", "steps": "<b>", "sampler_name": "no", "prompt": 5, "evil": 1, "seed": "12"}
+    assert usable(hostile, service.catalogue) == {"height": 64, "seed": "12"}
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "3", '{"touched": {}}', '{"checkpoint": 1, "touched": []}'])
+def test_broken_memory_is_no_memory(text):
+    assert remembered(text) == (None, {})
+
+
+def test_memory_is_read():
+    text = json.dumps({"checkpoint": "a", "touched": {"steps": 3}})
+    assert remembered(text) == ("a", {"steps": 3})
+
+
+def test_every_field_has_a_label():
+    assert set(FIELDS) < set(LABELS)

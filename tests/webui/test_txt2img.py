@@ -1,0 +1,183 @@
+"""What the tab's handlers answer."""
+
+import json
+import subprocess
+import sys
+import uuid
+
+import gradio as gr
+import pytest
+
+from modules.core.paths import ROOT
+from modules.jobs.service import JobService
+from modules.requests.txt2img import limits
+from tests.jobs.helpers import play
+from tests.server import until
+from tests.webui.conftest import LARGE, SMALL, built
+from webui.blocks import build_page
+from webui.form import FIELDS
+from webui.parts.notices import shows_errors
+from webui.tabs.txt2img import Txt2ImgTab
+
+
+def press(tab: Txt2ImgTab, job: str, current: str = "", **values) -> str:
+    given = {"prompt": "{}", "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"}
+    given |= {"negative_prompt": "", "n_iter": 1, "batch_size": 1, "cfg_scale": 7, "seed": "-1"}
+    return tab.generate(job, current, "small.safetensors", *({**given, **values}[name] for name in FIELDS))
+
+
+def filled(tab: Txt2ImgTab, checkpoint: str | None, **touched) -> dict:
+    updates = tab.fill(json.dumps({"checkpoint": checkpoint, "touched": touched}))
+    return {name: update["value"] for name, update in zip(("checkpoint", *FIELDS), updates, strict=True)}
+
+
+@pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was shown to the user, as gradio got it."""
+    shown: list[str] = []
+    monkeypatch.setattr(gr, "Warning", shown.append)
+    return shown
+
+
+def test_generate_submits_under_the_pages_id(tab: Txt2ImgTab, service: JobService):
+    job_id = uuid.uuid4().hex
+    assert press(tab, job_id, prompt='{"pause": 0}', seed="12") == job_id
+    job = service.wait(job_id, 30)
+    assert (job.state, job.seed) == ("done", 12)
+    assert job.options["sd_model_checkpoint"] == "small.safetensors"
+
+
+def test_the_same_press_twice_is_one_job(tab: Txt2ImgTab, service: JobService):
+    job_id = uuid.uuid4().hex
+    assert press(tab, job_id) == press(tab, job_id) == job_id
+    assert len(service.store.recent(10)) == 1
+
+
+def test_a_press_while_the_pages_job_runs_starts_nothing(tab: Txt2ImgTab, service: JobService):
+    current = service.submit(play(wait="interrupt")).id
+    assert press(tab, uuid.uuid4().hex, current) == current
+    assert len(service.store.recent(10)) == 1
+    tab.interrupt(current)
+    assert service.wait(current, 30).state == "stopped"
+    again = uuid.uuid4().hex
+    assert press(tab, again, current) == again
+
+
+def test_another_page_queues_behind(tab: Txt2ImgTab, service: JobService):
+    first = service.submit(play(wait="interrupt")).id
+    until(lambda: service.job(first).state == "running", 30)
+    second = press(tab, uuid.uuid4().hex, "")
+    assert service.position(second) == 1
+    tab.interrupt(second)  # only this one
+    assert service.job(second).state == "stopped"
+    assert service.job(first).state == "running"
+    tab.interrupt(first)
+    service.wait(first, 30)
+
+
+def test_skip_goes_on_to_the_next_batch(tab: Txt2ImgTab, service: JobService):
+    job = service.submit(play(wait="skip", n_iter=2)).id
+    while service.job(job).state not in ("done", "failed"):
+        tab.skip(job)
+        service.wait(job, 0.05)
+    assert service.job(job).state == "done"
+    assert service.images(job) == []
+
+
+@pytest.mark.parametrize("job_id", [None, "", "x" * 32, "../../etc", 5, ["a"], "A" * 32])
+def test_ids_that_are_none_do_no_harm(job_id, tab: Txt2ImgTab, service: JobService):
+    running = service.submit(play(wait="interrupt")).id
+    tab.interrupt(job_id)
+    tab.skip(job_id)
+    made = press(tab, job_id)
+    assert made != job_id
+    assert service.job(running).state in ("queued", "running")
+    tab.interrupt(running)
+    assert service.wait(made, 30).state == "done"
+
+
+def test_fields_follow_the_checkpoint_until_touched(tab: Txt2ImgTab):
+    assert filled(tab, "small.safetensors").items() >= SMALL.items()
+    assert filled(tab, "large.safetensors").items() >= LARGE.items()
+    touched = {"steps": 7, "prompt": "mine", "width": 128}
+    for checkpoint, defaults in (("small.safetensors", SMALL), ("large.safetensors", LARGE)):
+        values = filled(tab, checkpoint, **touched)
+        assert values.items() >= touched.items()
+        assert (values["height"], values["cfg_scale"]) == (defaults["height"], defaults["cfg_scale"])
+
+
+def test_an_empty_prompt_of_the_user_stays_empty(tab: Txt2ImgTab):
+    assert filled(tab, "small.safetensors", prompt="")["prompt"] == ""
+
+
+def test_a_page_without_memory_starts_from_the_settings(tab: Txt2ImgTab):
+    assert filled(tab, None)["checkpoint"] == "small.safetensors"
+    assert filled(tab, "deleted.safetensors")["checkpoint"] == "large.safetensors"  # the first there is
+
+
+def test_menus_come_from_the_catalogue(tab: Txt2ImgTab, service: JobService):
+    updates = dict(zip(("checkpoint", *FIELDS), tab.fill(None), strict=True))
+    assert updates["sampler_name"]["choices"] == [s.name for s in service.catalogue.samplers]
+    assert updates["scheduler"]["choices"] == [s.label for s in service.catalogue.schedules]
+    assert [name for _, name in updates["checkpoint"]["choices"]] == ["large.safetensors", "small.safetensors"]
+
+
+def test_errors_become_sentences_in_the_pages_words(tab: Txt2ImgTab, notices: list[str]):
+    handler = shows_errors(lambda: "")(lambda *_: press(tab, uuid.uuid4().hex, n_iter=0))
+    assert handler() == ""
+    assert notices == ["Batch count is 0: it must be at least 1."]
+
+
+def test_notices_are_escaped(tab: Txt2ImgTab, notices: list[str]):
+    shows_errors(lambda: "")(lambda: press(tab, uuid.uuid4().hex, seed="<img src=x onerror=alert(1)>"))()
+    assert "&lt;img" in notices[0]
+    assert "<" not in notices[0]
+
+
+def test_a_mistake_of_the_program_shows_no_traceback(notices: list[str], caplog: pytest.LogCaptureFixture):
+    def broken():
+        raise ZeroDivisionError("secret detail")
+
+    assert shows_errors(lambda: 7)(broken)() == 7
+    assert "secret" not in notices[0]
+    assert "secret detail" in caplog.text
+
+
+def test_paste_fills_what_is_there(tab: Txt2ImgTab):
+    *updates, names = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, Size: 128x64")
+    values = {name: update.get("value") for name, update in zip(FIELDS, updates, strict=True)}
+    assert (values["prompt"], values["steps"], values["width"], values["height"]) == ("a cat", 9, 128, 64)
+    assert values["cfg_scale"] is None
+    assert set(json.loads(names)) == {name for name, value in values.items() if value is not None}
+
+
+def test_controls_have_the_requests_limits(tab: Txt2ImgTab):
+    for name in ("steps", "width", "height", "n_iter", "batch_size", "cfg_scale"):
+        component, bounds = tab.fields[name], limits(name)
+        assert (component.minimum, component.maximum) == (bounds["minimum"], bounds["maximum"])
+    assert tab.fields["width"].step == limits("width")["step"]
+
+
+def test_the_page_has_a1111s_names(service: JobService):
+    config = built(lambda: build_page(service).get_config_file())
+    props = {c["props"].get("elem_id"): c["props"] for c in config["components"]}
+    wanted = (
+        "prompt neg_prompt generate interrupt skip paste sampling scheduler steps width height batch_count batch_size"
+    )
+    assert {f"txt2img_{name}" for name in f"{wanted} cfg_scale seed random_seed reuse_seed".split()} <= set(props)
+    assert props["txt2img_steps"]["label"] == "Sampling steps"
+    assert props["setting_sd_model_checkpoint"]["label"] == "Stable Diffusion checkpoint"
+    assert props["txt2img_prompt"]["placeholder"].startswith("Prompt\n(Press Ctrl+Enter to generate")
+    assert not config["connect_heartbeat"]  # an open connection a tab would use up the browser's six
+
+
+def test_the_page_is_imported_without_torch_and_without_a_connection():
+    program = (
+        "import socket, sys\n"
+        "def refused(*a): raise AssertionError(f'connects to {a}')\n"
+        "socket.socket.connect = refused\n"
+        "import webui.blocks\n"
+        "assert 'torch' not in sys.modules, 'torch'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
