@@ -105,6 +105,7 @@ class Txt2ImgTab:
             inputs=[*ids, self.picker, *self.fields.values()],
             outputs=[self.answer],
             js=call("press"),
+            concurrency_limit=1,  # of two presses with one id the second finds the job of the first
             **QUIET,
         )
         press.then(None, inputs=[self.answer], js=call("pressed"), **SILENT)

@@ -1,0 +1,87 @@
+"""The page as its user sees it: fields by their labels, what is shown in the results panel."""
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+
+class Atelier:
+    """One open page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def open(self, url: str) -> "Atelier":
+        """Go there and wait until it may be used."""
+        self.page.goto(url)
+        return self.ready()
+
+    def reload(self) -> "Atelier":
+        """As the user would."""
+        self.page.reload()
+        return self.ready()
+
+    def ready(self) -> "Atelier":
+        """Wait until the form is filled and the page's job, if there is one, is taken up."""
+        self.page.wait_for_selector("body[data-atelier]")
+        return self
+
+    def set(self, **values: object) -> "Atelier":
+        """Type values into fields, named by the ends of their ids."""
+        for name, value in values.items():
+            self.field(name).fill(str(value))
+            self.field(name).blur()
+        return self
+
+    def field(self, name: str) -> Locator:
+        """The box to type in."""
+        return self.page.locator(f"#txt2img_{name}").locator("textarea, input:not([type=range])").first
+
+    def value(self, name: str) -> str:
+        """What stands in the box."""
+        return self.field(name).input_value()
+
+    def button(self, name: str) -> Locator:
+        """A button by its name."""
+        return self.page.locator(f"#txt2img_{name}")
+
+    def find(self, selector: str) -> Locator:
+        """Something in the results panel."""
+        return self.page.locator(f".results {selector}")
+
+    def generate(self) -> "Atelier":
+        """Press Ctrl+Enter in the prompt, and wait until the job is taken."""
+        self.field("prompt").press("Control+Enter")
+        return self.running()
+
+    def running(self) -> "Atelier":
+        """Wait until this page's job is at work."""
+        expect(self.page.locator("body")).to_have_attribute("data-atelier", "running")
+        return self
+
+    def finished(self) -> "Atelier":
+        """Wait until this page's job is over."""
+        expect(self.page.locator("body")).to_have_attribute("data-atelier", "idle", timeout=240_000)
+        return self
+
+    def interrupt_if_running(self) -> None:
+        """Leave nothing at work behind."""
+        if self.page.locator("body[data-atelier=running]").count():
+            self.page.evaluate("document.getElementById('txt2img_interrupt').click()")
+            self.finished()
+
+    def pictures(self, count: int) -> list[str]:
+        """Wait for that many finished pictures; their addresses, in order."""
+        expect(self.find(".thumbnail:not(.live) img")).to_have_count(count)
+        return [image.get_attribute("src") or "" for image in self.find(".thumbnail:not(.live) img").all()]
+
+    def at_least(self, count: int) -> "Atelier":
+        """Wait for so many finished pictures or more (two at least: a single one has no thumbnail)."""
+        self.find(".thumbnail:not(.live)").nth(count - 1).wait_for()
+        return self
+
+    def large(self) -> str:
+        """The address of the finished picture that is shown large, once it has arrived."""
+        expect(self.find(".stage img")).to_have_attribute("src", re.compile("/atelier/images/"))
+        self.page.wait_for_function("document.querySelector('.results .stage img').naturalWidth > 0")
+        return self.find(".stage img").get_attribute("src") or ""
