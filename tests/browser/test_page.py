@@ -4,6 +4,7 @@ import colorsys
 import io
 import re
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -21,8 +22,9 @@ LONG = {"steps": 8, "batch_count": 200}
 def hues(picture: Image.Image) -> list[int]:
     """How many saturated pixels have each hue, in twelve sectors; the first is red."""
     found = [0] * 12
-    for pixel in picture.convert("RGB").resize((64, 64)).getdata():
-        hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in pixel))
+    pixels = np.asarray(picture.convert("RGB").resize((64, 64))).reshape(-1, 3)
+    for red, green, blue in pixels / 255:
+        hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
         if saturation > 0.55 and value > 0.45:
             found[round(hue * 12) % 12] += 1
     return found
