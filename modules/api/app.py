@@ -53,6 +53,7 @@ def _no_page() -> dict[str, Any]:
 
 def _close(app: FastAPI, *patterns: str) -> None:
     """Answer what no route of the API answers here, so that a page mounted at "/" never sees it."""
+
     async def unknown(request: Request) -> Response:
         methods = sorted(method.upper() for method in app.openapi()["paths"].get(request.url.path, ()))
         if methods and request.method not in methods:

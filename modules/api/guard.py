@@ -81,7 +81,7 @@ def host_name(host: str) -> str:
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         name = host
-    elif not (port.isascii() and port.isdigit()):
+    elif ":" in name and not name.startswith("[") or not (port.isascii() and port.isdigit()):
         return ""
     name = name.lower()
     if name.startswith("["):

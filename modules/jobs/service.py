@@ -194,6 +194,7 @@ class JobService:
             except Exception:
                 if not self._closing.is_set():
                     log.exception("the worker goes on after an error")
+                    self._closing.wait(5)
             self.bell.wait(seen, 0.5)
 
     def _order(self, jobs: list[Job]) -> list[Job]:
@@ -206,7 +207,11 @@ class JobService:
         return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
 
     def _next(self) -> Job | None:
-        waiting = [job for job in self.store.unfinished() if job.state == "queued"]
+        unfinished = self.store.unfinished()
+        for job in unfinished:
+            if job.state == "running":  # nothing runs just now: its end could not be written
+                self._retry_or_park(job, "The job store could not be written.")
+        waiting = [job for job in unfinished if job.state == "queued"]
         return self._order(waiting)[0] if waiting else None
 
     def _run(self, job: Job) -> None:

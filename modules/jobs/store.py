@@ -175,11 +175,12 @@ class JobStore:
                 yield self._db
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
                 raise StorageError(
                     f"The job store cannot be written: {error}. Check the disk of the data folder."
                 ) from error
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     def _write(self, statement: str, values: Sequence[Any]) -> int:
         with self._change() as db:

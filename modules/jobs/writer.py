@@ -4,7 +4,7 @@ import contextlib
 from datetime import datetime
 from pathlib import Path
 
-from modules.core.errors import InputError, StorageError
+from modules.core.errors import InputError, StorageError, short
 from modules.core.files import write_atomic
 from modules.core.paths import ROOT, Paths
 from modules.core.settings import Settings
@@ -87,7 +87,12 @@ class Writer:
 
 def output_folder(paths: Paths, setting: str) -> Path:
     """The folder that an `outdir_*` setting names; raises InputError for a place that holds the program."""
-    folder = (paths.outputs / Path(setting).expanduser()).resolve()
+    try:
+        folder = (paths.outputs / Path(setting).expanduser()).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL, ~ of nobody
+        raise InputError(
+            "outdir_txt2img_samples", f"outdir_txt2img_samples {short(setting)} is no folder: {error}. Choose another."
+        ) from error
     if folder == ROOT or any(folder.is_relative_to(ROOT / part) for part in CODE):
         raise InputError(
             "outdir_txt2img_samples", f'"{folder}" holds the program itself. Choose another output folder.'

@@ -42,6 +42,11 @@ class Txt2ImgRequest(BaseModel):
                 f"width x height x batch_size is {self.width} x {self.height} x {self.batch_size} = {pixels / 1e6:.1f} megapixels: "
                 f"at most {MAX_BATCH_PIXELS / 1e6:.1f} fit one batch. Make the batch or the picture smaller and raise n_iter instead.",
             )
+        if self.seed + self.count - 1 > MAX_SEED:
+            raise InputError(
+                "seed",
+                f"seed is {self.seed} for {self.count} pictures: the last one's would be above {MAX_SEED}. Use a smaller one.",
+            )
         return self
 
     @property

@@ -1,0 +1,349 @@
+"""A1111's routes, held against what A1111 itself answered (tests/data/a1111_api.json)."""
+
+import base64
+import io
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from modules.api.bodies import NOT_YET, Txt2ImgBody
+from modules.images.encode import encode_png, read_infotext
+from modules.images.infotext import parse_infotext
+from tests.jobs.runners import noise
+from tests.server import until
+
+RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_api.json").read_text())
+
+
+def decoded(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+def test_a_picture(draw, service):
+    answer = draw(seed=42, cfg_scale=5, negative_prompt="blue", sampler_name="Euler a", scheduler="Karras")
+    assert set(answer) == {"images", "parameters", "info"}
+    data, info = base64.b64decode(answer["images"][0]), json.loads(answer["info"])
+    assert decoded(answer["images"][0]).size == (64, 64)
+    assert info["infotexts"] == [read_infotext(data)]
+    fields = parse_infotext(info["infotexts"][0]).fields
+    assert (fields["Sampler"], fields["Schedule type"], fields["Seed"]) == ("Euler a", "Karras", "42")
+    assert info["all_seeds"] == [42]
+    assert (info["sampler_name"], info["negative_prompt"], info["cfg_scale"]) == ("Euler a", "blue", 5)
+    assert info["sd_model_name"] == "tiny"
+
+
+def test_info_has_the_fields_of_a1111(draw):
+    info = json.loads(draw(n_iter=2, batch_size=2, seed=1)["info"])
+    assert set(RECORDED["info"]) <= set(info)
+    assert [info[f"all_{name}"] for name in ("seeds", "prompts", "subseeds")] == [
+        [1, 2, 3, 4],
+        ["a red star"] * 4,
+        [-1] * 4,
+    ]
+
+
+def test_body_has_the_fields_and_defaults_of_a1111():
+    defaults = Txt2ImgBody().model_dump()
+    assert set(RECORDED["txt2img_fields"]) == set(defaults)
+    for name, default in RECORDED["txt2img_fields"].items():
+        assert defaults[name] == default, name
+
+
+def test_parameters_are_the_body(draw):
+    assert set(RECORDED["txt2img_fields"]) == set(draw(seed=3)["parameters"])
+
+
+def test_same_seed_same_picture(draw):
+    one, two, other = draw(seed=5), draw(seed=5), draw(seed=6)
+    assert one["images"] == two["images"]
+    assert one["images"] != other["images"]
+
+
+def test_send_images_and_save_images(draw, service):
+    answer = draw(send_images=False, save_images=True)
+    assert answer["images"] == []
+    job = service.store.recent(1)[0]
+    assert [image.kept for image in service.images(job.id)] == [True]
+    draw(save_images=True, do_not_save_samples=True)
+    assert [image.kept for image in service.images(service.store.recent(1)[0].id)] == [False]
+
+
+def test_saved_file_is_the_answer(draw, service):
+    answer = draw(save_images=True)
+    image = service.images(service.store.recent(1)[0].id)[0]
+    assert base64.b64decode(answer["images"][0]) == image.path.read_bytes()
+
+
+def test_sampler_index_and_old_combined_names(draw):
+    assert json.loads(draw()["info"])["sampler_name"] == "Euler"
+    assert json.loads(draw(sampler_index="Heun")["info"])["sampler_name"] == "Heun"
+    fields = parse_infotext(json.loads(draw(sampler_name="DPM++ 2M Karras")["info"])["infotexts"][0]).fields
+    assert fields["Sampler"] == "DPM++ 2M"
+
+
+def test_eta_and_override_settings_hold_for_this_job_only(draw, client):
+    before = client.get("/sdapi/v1/options").json()
+    answer = draw(eta=0.5, sampler_name="Euler a", override_settings={"sd_model_checkpoint": "other"})
+    fields = parse_infotext(json.loads(answer["info"])["infotexts"][0]).fields
+    assert (fields["Eta"], fields["Model"]) == ("0.5", "sub_other")
+    assert {**client.get("/sdapi/v1/options").json()} == before
+
+
+def test_unknown_fields_are_ignored_and_named(draw):
+    assert json.loads(draw(clip_skip=2, nope=None)["info"])["ignored_fields"] == ["clip_skip", "nope"]
+
+
+def test_force_task_id(draw, service, client):
+    draw(force_task_id="task(abc)")
+    assert service.job("task(abc)").state == "done"
+    again = client.post("/sdapi/v1/txt2img", json={"force_task_id": "task(abc)"})
+    assert again.status_code == 422
+    assert "task(abc)" in again.json()["detail"]
+
+
+@pytest.mark.parametrize("name", sorted(NOT_YET))
+def test_what_is_not_there_yet_is_refused_by_name(client, service, name):
+    wrong = {
+        "styles": ["x"],
+        "alwayson_scripts": {"x": {"args": []}},
+        "override_settings_restore_afterwards": False,
+        **dict.fromkeys(("enable_hr", "tiling", "restore_faces"), True),
+        **dict.fromkeys(("refiner_checkpoint", "firstpass_image", "script_name", "infotext"), "x"),
+        **dict.fromkeys(("seed_resize_from_w", "seed_resize_from_h"), 64),
+    }.get(name, 0.5)
+    before = service.store.recent(1)
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", name: wrong})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(f"{name} is ")
+    assert "not part of this version" in answer.json()["detail"]
+    assert service.store.recent(1) == before
+
+
+def test_helpers_of_what_is_not_used_are_accepted(draw):
+    draw(
+        hr_scale=3, hr_upscaler="Latent", refiner_switch_at=0.8, subseed=7, denoising_strength=0.7, restore_faces=False
+    )
+
+
+def test_lists_have_the_shapes_of_a1111(client):
+    for route, key in (("samplers", "name"), ("schedulers", "name"), ("sd-models", "title")):
+        ours = client.get(f"/sdapi/v1/{route}").json()
+        theirs = RECORDED[route]
+        assert set(ours[0]) == set(theirs[0])
+        assert ours[0][key]
+    known = {entry["name"]: entry for entry in RECORDED["samplers"]}
+    ours = client.get("/sdapi/v1/samplers").json()
+    assert any(entry["name"] in known for entry in ours)
+    for entry in ours:
+        if entry["name"] in known:
+            assert set(known[entry["name"]]["aliases"]) <= set(entry["aliases"])
+    labels = {entry["name"]: entry["label"] for entry in RECORDED["schedulers"]}
+    for entry in client.get("/sdapi/v1/schedulers").json():
+        assert labels.get(entry["name"], entry["label"]) == entry["label"]
+
+
+def test_models(client, draw):
+    draw()
+    found = {entry["model_name"]: entry for entry in client.get("/sdapi/v1/sd-models").json()}
+    tiny = found["tiny"]
+    assert tiny["title"] == f"tiny.safetensors [{tiny['hash']}]"
+    assert tiny["sha256"].startswith(tiny["hash"])
+    assert Path(tiny["filename"]).is_file()
+    assert found["sub_other"]["title"].startswith("sub/other.safetensors")
+    assert client.post("/sdapi/v1/refresh-checkpoints").status_code == 200
+
+
+def test_options(client, service):
+    options = client.get("/sdapi/v1/options").json()
+    ours = {"engine_stall_seconds", "results_keep_days"}  # no such things in A1111
+    for name, value in options.items():
+        assert name in RECORDED["options"] or name in ours, name
+        if name in RECORDED["options"]:
+            assert isinstance(value, (type(RECORDED["options"][name]), float | int)), name
+    assert (
+        client.post("/sdapi/v1/options", json={"eta_ancestral": 0.25, "sd_model_checkpoint": "other"}).status_code
+        == 200
+    )
+    changed = client.get("/sdapi/v1/options").json()
+    assert changed["eta_ancestral"] == 0.25
+    assert changed["sd_model_checkpoint"].startswith("sub/other.safetensors")
+    title = options["sd_model_checkpoint"]
+    assert client.post("/sdapi/v1/options", json={"eta_ancestral": 1, "sd_model_checkpoint": title}).status_code == 200
+    assert client.get("/sdapi/v1/options").json() == options
+    assert json.loads(service.paths.settings.read_text())["sd_model_checkpoint"] == "tiny.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"eta_ancestral": 7}, "eta_ancestral"),
+        ({"eta_ancestral": 0.5, "nope": 1}, "nope"),
+        ({"sd_model_checkpoint": "nope"}, "nope"),
+        ({"sd_model_checkpoint": 7}, "sd_model_checkpoint"),
+        ({"samples_save": "perhaps"}, "samples_save"),
+        ({"CLIP_stop_at_last_layers": True}, "CLIP_stop_at_last_layers"),
+        ({"randn_source": "NV?"}, "randn_source"),
+        ({"samples_filename_pattern": "\ud800"}, "samples_filename_pattern"),
+        ({"outdir_txt2img_samples": str(Path(__file__).parents[2] / "webui")}, "holds the program"),
+        ({"\ud800": 1}, "option"),
+    ],
+)
+def test_wrong_options_change_nothing(client, options, named):
+    before = client.get("/sdapi/v1/options").json()
+    answer = client.post("/sdapi/v1/options", content=json.dumps(options), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert named in answer.json()["detail"]
+    assert client.get("/sdapi/v1/options").json() == before
+
+
+def test_progress_of_nothing(client):
+    theirs = RECORDED["progress"]
+    ours = client.get("/sdapi/v1/progress", params={"skip_current_image": True}).json()
+    assert {**ours, "current_task": None} == {**theirs, "current_task": None}
+
+
+def test_progress_and_interrupt(puppet):
+    service, client = puppet
+    answers = []
+    body = {"prompt": '{"wait": "interrupt"}', "n_iter": 3, "steps": 4}
+    thread = threading.Thread(target=lambda: answers.append(client.post("/sdapi/v1/txt2img", json=body)))
+    thread.start()
+    until(lambda: service.live() and service.live().progress, 60)
+    waiting = service.submit(service.store.recent(1)[0].request)
+    found = client.get("/sdapi/v1/progress").json()
+    assert found["state"] == {**found["state"], "job_count": 3, "job_no": 0, "sampling_steps": 4, "interrupted": False}
+    assert found["current_task"] == service.store.recent(2)[1].id
+    assert client.get("/internal/pending-tasks").json() == {"size": 1, "tasks": [waiting.id]}
+    service.ask("interrupt", waiting.id)
+    assert client.post("/sdapi/v1/interrupt").json() == {}
+    thread.join(60)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["images"] == []
+
+
+def test_preview_in_progress_and_skip(puppet):
+    service, client = puppet
+    answers = []
+    body = {"prompt": '{"pause": 0.02}', "n_iter": 2, "steps": 150, "force_task_id": "task1"}
+    thread = threading.Thread(target=lambda: answers.append(client.post("/sdapi/v1/txt2img", json=body)))
+    thread.start()
+    until(lambda: service.live() and service.live().preview, 60)
+    assert base64.b64decode(client.get("/sdapi/v1/progress").json()["current_image"]) == b"preview"
+    assert client.get("/sdapi/v1/progress?skip_current_image=true").json()["current_image"] is None
+    shown = client.get("/atelier/preview/task1")
+    assert (shown.content, shown.headers["cache-control"]) == (b"preview", "no-store")
+    for batch in range(2):
+        until(lambda batch=batch: service.live() and service.live().progress.batch == batch, 60)
+        client.post("/sdapi/v1/skip")
+    thread.join(60)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["images"] == []
+    assert client.get("/atelier/preview/task1").status_code == 404
+
+
+def test_failed_job_answers_with_its_sentence(puppet):
+    _, client = puppet
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": '{"fail": "The file is broken."}'})
+    assert answer.status_code == 422
+    assert answer.json() == {
+        "error": "ModelFileError",
+        "detail": "The file is broken.",
+        "body": "",
+        "errors": "",
+        "hint": "",
+    }
+
+
+def test_engine_that_dies_twice_is_a_sentence(puppet):
+    _, client = puppet
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": '{"die": 0}'})
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "EngineDied"
+    assert "SIGKILL" in answer.json()["detail"]
+
+
+def test_many_waiting_requests_do_not_block_the_server(puppet):
+    service, client = puppet
+    answers = []
+    bodies = [{"prompt": '{"wait": "interrupt"}'}, *[{"prompt": "{}"}] * 59]
+    threads = [
+        threading.Thread(
+            target=lambda body=body: answers.append(client.post("/sdapi/v1/txt2img", json=body).status_code)
+        )
+        for body in bodies
+    ]
+    threads[0].start()
+    until(lambda: service.live() and service.live().progress, 60)
+    for thread in threads[1:]:
+        thread.start()
+    until(lambda: len(service.store.unfinished()) == 60, 120)
+    assert client.get("/internal/ping").json() == {}  # more are waiting than the server has threads
+    assert client.get("/sdapi/v1/options").status_code == 200
+    client.post("/sdapi/v1/interrupt")
+    for thread in threads:
+        thread.join(120)
+    assert answers == [200] * 60
+
+
+def test_png_info(client, draw):
+    answer = draw(seed=8, negative_prompt="blue")
+    for image in (answer["images"][0], "data:image/png;base64," + answer["images"][0]):
+        found = client.post("/sdapi/v1/png-info", json={"image": image}).json()
+        assert found["info"] == json.loads(answer["info"])["infotexts"][0]
+        parameters = found["parameters"]
+        assert (parameters["Prompt"], parameters["Negative prompt"]) == ("a red star", "blue")
+        assert (parameters["Seed"], parameters["Size-1"], parameters["Size-2"]) == ("8", "64", "64")
+
+
+def png(size: tuple[int, int], mode: str = "1") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("!!", "base64"),
+        ("", "PNG"),
+        (base64.b64encode(b"<svg/>").decode(), "PNG"),
+        (base64.b64encode(encode_png(noise(1, 900), None)[:400]).decode(), "PNG"),
+        (base64.b64encode(png((9000, 9000))).decode(), "megapixels"),
+        (None, "image"),
+        (7, "image"),
+    ],
+)
+def test_png_info_of_something_else(client, image, words):
+    answer = client.post("/sdapi/v1/png-info", json={"image": image})
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
+def test_png_without_infotext(client):
+    answer = client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(png((8, 8))).decode()})
+    assert answer.json() == {"info": "", "items": {}, "parameters": {}}
+
+
+def test_health(client, service):
+    assert client.get("/internal/ping").json() == {}
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").status_code == 200
+    service.engine_ready = False
+    answer = client.get("/readyz")
+    service.engine_ready = True
+    assert answer.status_code == 503
+    assert "starting" in answer.json()["detail"]
+
+
+def test_no_get_changes_anything(client, service):
+    def state() -> list:
+        return [service.store.recent(1000), service.settings.current, sorted(service.paths.data.rglob("*.png"))]
+
+    before = state()
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        if "get" in methods:
+            client.get(path.replace("{image_id}", "1").replace("{job_id}", "x"))
+    assert state() == before
