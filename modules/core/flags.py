@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modules.core.errors import InputError
+from modules.core.errors import InputError, short
 from modules.core.paths import ROOT, Paths
 
 
@@ -81,7 +81,12 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
 
 
 def _folder(flag: str, folder: Path) -> Path:
-    folder = folder.expanduser().absolute()
+    try:
+        folder = folder.expanduser().absolute()
+    except RuntimeError as error:
+        raise InputError(flag, f"{flag} {short(str(folder))} starts with an unknown user. Name a folder.") from error
+    if "\0" in str(folder):
+        raise InputError(flag, f"{flag} {short(str(folder))} holds a NUL character. Name a folder.")
     if folder.exists() and not folder.is_dir():
         raise InputError(flag, f'{flag} "{folder}" is a file. Name a folder.')
     if flag == "--ckpt-dir":

@@ -5,6 +5,7 @@ Each field carries its label, help and range; the Settings tab, `/sdapi/v1/optio
 
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -140,15 +141,17 @@ class SettingsFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._foreign: dict[str, Any] = {}
         self.current = self._read()
 
     def update(self, options: Mapping[str, Any]) -> Settings:
         """Set `options` in memory and on disk; nothing changes if one of them is wrong."""
-        settings = self.current.changed(options)
-        text = json.dumps({**self._foreign, **settings.flat()}, indent=4, ensure_ascii=False)
-        write_atomic(self._path, text.encode())
-        self.current = settings
+        with self._lock:
+            settings = self.current.changed(options)
+            text = json.dumps({**self._foreign, **settings.flat()}, indent=4, ensure_ascii=False)
+            write_atomic(self._path, text.encode(errors="backslashreplace"))  # half a surrogate becomes its JSON escape
+            self.current = settings
         return settings
 
     def _read(self) -> Settings:
@@ -158,7 +161,7 @@ class SettingsFile:
                 raise ValueError("it holds no object")
         except FileNotFoundError:
             return Settings()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             aside = self._path.with_suffix(".json.broken")
             log.warning(
                 "%s cannot be read (%s): starting with default settings, the file is kept as %s",
