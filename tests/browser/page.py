@@ -33,6 +33,12 @@ class Atelier:
             self.field(name).blur()
         return self
 
+    def choose(self, checkpoint: str) -> "Atelier":
+        """Pick a checkpoint from the menu."""
+        self.page.get_by_label("Stable Diffusion checkpoint").first.click()
+        self.page.get_by_role("option").filter(has_text=checkpoint).click()
+        return self
+
     def field(self, name: str) -> Locator:
         """The box to type in."""
         return self.page.locator(f"#txt2img_{name}").locator("textarea, input:not([type=range])").first

@@ -2,6 +2,7 @@
 
 import colorsys
 import io
+import json
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from modules.images.infotext import parse_infotext
 from tests.browser.page import Atelier
+from tests.jobs.helpers import write_checkpoint
 from tests.server import Server, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.starter]
@@ -194,6 +196,28 @@ def test_infotext_is_pasted_and_sizes_are_swapped(atelier: Atelier):
     atelier.reload()
     for name, value in {**wanted, "seed": "9007199254740993", "width": "64", "height": "256"}.items():
         expect(atelier.field(name)).to_have_value(value)
+
+
+def test_the_form_follows_the_checkpoint_until_it_is_touched(atelier: Atelier, server: Server):
+    defaults = {"width": 256, "height": 192, "steps": 33, "cfg_scale": 2.5, "prompt": "an odd prompt"}
+    odd = server.data / "models" / "Stable-diffusion" / "zz <b>odd.safetensors"
+    write_checkpoint(odd, {"atelier.defaults": json.dumps(defaults)})
+    atelier.page.locator("#refresh_sd_model_checkpoint").click()
+    atelier.set(steps=5, prompt="")
+    atelier.choose("zz <b>odd.safetensors")
+    expect(atelier.field("width")).to_have_value("256")
+    wanted = {"height": "192", "cfg_scale": "2.5", "steps": "5", "prompt": ""}
+    assert {name: atelier.value(name) for name in wanted} == wanted
+    atelier.button("generate").click()
+    expect(atelier.find(".notice")).to_contain_text('"zz <b>odd.safetensors" is of a kind that is not known here')
+    expect(atelier.button("generate")).to_be_visible()
+    atelier.reload()
+    expect(atelier.page.get_by_label("Stable Diffusion checkpoint").first).to_have_value(re.compile("^zz <b>odd"))
+    odd.unlink()
+    atelier.reload()
+    expect(atelier.page.get_by_label("Stable Diffusion checkpoint").first).not_to_have_value(re.compile("odd"))
+    assert atelier.value("width") != "256"
+    assert (atelier.value("steps"), atelier.value("prompt")) == ("5", "")
 
 
 def test_a_killed_engine_comes_back_and_the_picture_comes(atelier: Atelier, server: Server):

@@ -27,8 +27,8 @@ def press(tab: Txt2ImgTab, job: str, current: str = "", **values) -> str:
 
 
 def filled(tab: Txt2ImgTab, checkpoint: str | None, **touched) -> dict:
-    updates = tab.fill(json.dumps({"checkpoint": checkpoint, "touched": touched}))
-    return {name: update["value"] for name, update in zip(("checkpoint", *FIELDS), updates, strict=True)}
+    picker, *_, values = tab.fill(json.dumps({"checkpoint": checkpoint, "touched": touched}))
+    return {"checkpoint": picker["value"], **json.loads(values)}
 
 
 @pytest.fixture
@@ -106,6 +106,15 @@ def test_fields_follow_the_checkpoint_until_touched(tab: Txt2ImgTab):
         assert (values["height"], values["cfg_scale"]) == (defaults["height"], defaults["cfg_scale"])
 
 
+def test_touched_fields_are_not_sent_again_when_the_checkpoint_changes(tab: Txt2ImgTab):
+    memory = json.dumps({"checkpoint": "large.safetensors", "touched": {"steps": 7, "prompt": "mine", "seed": "half"}})
+    picker, *_, text = tab.follow(memory)
+    sent = json.loads(text)
+    assert picker["value"] == "large.safetensors"
+    assert set(FIELDS) - set(sent) == {"steps", "prompt", "seed"}
+    assert (sent["width"], sent["cfg_scale"]) == (LARGE["width"], LARGE["cfg_scale"])
+
+
 def test_an_empty_prompt_of_the_user_stays_empty(tab: Txt2ImgTab):
     assert filled(tab, "small.safetensors", prompt="")["prompt"] == ""
 
@@ -116,10 +125,10 @@ def test_a_page_without_memory_starts_from_the_settings(tab: Txt2ImgTab):
 
 
 def test_menus_come_from_the_catalogue(tab: Txt2ImgTab, service: JobService):
-    updates = dict(zip(("checkpoint", *FIELDS), tab.fill(None), strict=True))
-    assert updates["sampler_name"]["choices"] == [s.name for s in service.catalogue.samplers]
-    assert updates["scheduler"]["choices"] == [s.label for s in service.catalogue.schedules]
-    assert [name for _, name in updates["checkpoint"]["choices"]] == ["large.safetensors", "small.safetensors"]
+    picker, samplers, schedules, _ = tab.fill(None)
+    assert samplers["choices"] == [s.name for s in service.catalogue.samplers]
+    assert schedules["choices"] == [s.label for s in service.catalogue.schedules]
+    assert [name for _, name in picker["choices"]] == ["large.safetensors", "small.safetensors"]
 
 
 def test_errors_become_sentences_in_the_pages_words(tab: Txt2ImgTab, notices: list[str]):

@@ -28,7 +28,7 @@ export function start(element) {
   listenToKeys();
   document.addEventListener("input", ({ target }) => {
     const field = TEXTS[target.closest("[id^=txt2img_]")?.id];
-    if (field) keep.touch({ [field]: target.value });
+    if (field) touch(field, target.value);
   });
   for (const [id, hint] of Object.entries(HINTS)) {
     const button = document.getElementById(id);
@@ -73,22 +73,42 @@ function watch(job) {
 
 // -- values --
 
-export const memory = () => [keep.text()];
-export const touch = (field, value) => keep.touch({ [field]: value });
+const since = new Set(); // fields touched since the form was last sent off to be filled
+
+export function memory() {
+  since.clear();
+  return [keep.text()];
+}
+export function choose(checkpoint) {
+  keep.touch({ sd_model_checkpoint: checkpoint });
+  return memory();
+}
+
+export const apply = (fields, values, ...current) => {
+  const found = JSON.parse(values);
+  return fields.map((name, i) => (since.has(name) ? current[i] : (found[name] ?? current[i])));
+};
+
+export const touch = (field, value) => touchAll({ [field]: value });
+
+function touchAll(values) {
+  for (const name of Object.keys(values)) since.add(name);
+  keep.touch(values);
+}
 
 export function swap(width, height) {
-  keep.touch({ width: height, height: width });
+  touchAll({ width: height, height: width });
   return [height, width];
 }
 
 export function randomSeed() {
-  keep.touch({ seed: "-1" });
+  touchAll({ seed: "-1" });
   return ["-1"];
 }
 
 export function reuseSeed(seed) {
   const reused = panel.selected()?.seed ?? seed;
-  keep.touch({ seed: reused });
+  touchAll({ seed: reused });
   return [reused];
 }
 
@@ -96,5 +116,5 @@ export const infotext = (prompt) => [prompt?.trim() ? prompt : (panel.selected()
 
 export function pasted(fields, names, ...values) {
   const set = JSON.parse(names || "[]");
-  keep.touch(Object.fromEntries(fields.map((name, i) => [name, values[i]]).filter(([name]) => set.includes(name))));
+  touchAll(Object.fromEntries(fields.map((name, i) => [name, values[i]]).filter(([name]) => set.includes(name))));
 }

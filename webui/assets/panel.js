@@ -79,7 +79,8 @@ export class Panel {
     const time = took === null ? "" : ` in ${took < 60 ? `${took.toFixed(1)} s` : clock(took)}`;
     const retried = again ? " The engine had to be started again on the way." : "";
     if (state === "done") return `${made}${time}.${retried}`;
-    return state === "stopped" ? `Interrupted: ${made}${time}.${retried}` : `${made} finished before that.`;
+    if (state === "stopped") return `Interrupted: ${made}${time}.${retried}`;
+    return this.gallery.count() ? `${made} finished before that.` : "";
   }
 
   // -- progress --

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -34,6 +35,7 @@ class Txt2ImgTab:
                     build_results("txt2img")
             self.memory = gr.Textbox(visible="hidden", elem_id="txt2img_memory")
             self.answer = gr.Textbox(visible="hidden", elem_id="txt2img_answer")
+            self.values = gr.Textbox(visible="hidden", elem_id="txt2img_values")
         found = {**self.controls, "prompt": self.top.prompt, "negative_prompt": self.top.negative_prompt}
         self.fields = {name: found[name] for name in FIELDS}
         self._wire_jobs()
@@ -41,13 +43,7 @@ class Txt2ImgTab:
 
     def on_load(self, page: gr.Blocks) -> None:
         """Whenever a browser loads the page: fill the form from what it kept, and take its job up again."""
-        page.load(
-            shows_errors(self._keep_all)(self.fill),
-            inputs=[self.memory],
-            outputs=[self.picker, *self.fields.values()],
-            js=call("memory"),
-            **QUIET,
-        ).then(None, js=call("resume"), **SILENT)
+        self._fills(page.load, self.fill, [self.memory], "memory").then(None, js=call("resume"), **SILENT)
 
     # -- handlers --
 
@@ -70,23 +66,28 @@ class Txt2ImgTab:
         if is_job_id(job_id):
             self.service.ask("skip", job_id)
 
-    def fill(self, memory: Any) -> list[Any]:
-        """Choices of the three menus, and for every field the value the user gave it, else the checkpoint's default."""
-        wanted, touched = remembered(memory)
+    def fill(self, memory: Any, *, again: bool = False) -> list[Any]:
+        """The three menus; and for every field, as JSON, the value the user gave it, else the checkpoint's default.
+
+        `again`: another checkpoint was chosen, or files came; the values that the user gave are in their fields already.
+        """
         service, catalogue = self.service, self.service.catalogue
+        wanted, touched = remembered(memory)
         choices = checkpoint_choices(service.checkpoints)
-        default = service.settings.current.stable_diffusion.sd_model_checkpoint
-        checkpoint = chosen(wanted, choices) if wanted else chosen(default, choices)
+        checkpoint = chosen(wanted or service.settings.current.stable_diffusion.sd_model_checkpoint, choices)
         values = starting_values(checkpoint, service.checkpoints, catalogue) | usable(touched, catalogue)
-        menus = {
-            "sampler_name": [s.name for s in catalogue.samplers],
-            "scheduler": [s.label for s in catalogue.schedules],
-        }
-        updates = [
-            gr.update(value=value, choices=menus[name]) if name in menus else gr.update(value=value)
-            for name, value in values.items()
+        if again:
+            values = {name: value for name, value in values.items() if name not in touched}
+        return [
+            gr.update(choices=choices, value=checkpoint),
+            gr.update(choices=[s.name for s in catalogue.samplers]),
+            gr.update(choices=[s.label for s in catalogue.schedules]),
+            json.dumps(values),
         ]
-        return [gr.update(choices=choices, value=checkpoint), *updates]
+
+    def follow(self, memory: Any) -> list[Any]:
+        """`fill`, again."""
+        return self.fill(memory, again=True)
 
     def paste(self, text: Any) -> list[Any]:
         """Field updates from the infotext in the prompt, and the names of the fields it set, for the page's memory."""
@@ -114,13 +115,11 @@ class Txt2ImgTab:
             button.click(handler, inputs=[self.memory], js=call("stopping", name), **QUIET)
 
     def _wire_values(self, refresh: gr.Button) -> None:
-        for name, component in (("sd_model_checkpoint", self.picker), *self.fields.items()):
+        for name, component in self.fields.items():
             if not isinstance(component, gr.Textbox):  # their own event misses what is not typed; see assets/page.js
                 component.input(None, inputs=[component], js=call("touch", name), **SILENT)
-        everything = [self.picker, *self.fields.values()]
-        fill = shows_errors(self._keep_all)(self.fill)
-        for event in (self.picker.input, refresh.click):
-            event(fill, inputs=[self.memory], outputs=everything, js=call("memory"), **QUIET)
+        self._fills(self.picker.input, self.follow, [self.picker], "choose")
+        self._fills(refresh.click, self.follow, [self.memory], "memory")
         self.top.paste.click(
             shows_errors(lambda: [*(gr.skip() for _ in FIELDS), "[]"])(self.paste),
             inputs=[self.top.prompt],
@@ -134,8 +133,13 @@ class Txt2ImgTab:
         self.controls["random_seed"].click(None, outputs=seed, js=call("randomSeed"), **SILENT)
         self.controls["reuse_seed"].click(None, inputs=seed, outputs=seed, js=call("reuseSeed"), **SILENT)
 
-    def _keep_all(self) -> list[Any]:
-        return [gr.skip() for _ in range(len(self.fields) + 1)]
+    def _fills(self, event: Any, handler: Callable[..., Any], inputs: list[Any], script: str) -> Any:
+        """Fill the form on that event. The script at the end leaves out what the user has touched in the meantime."""
+        menus = [self.picker, self.fields["sampler_name"], self.fields["scheduler"]]
+        handled = shows_errors(lambda: [gr.skip()] * 3 + ["{}"])(handler)
+        filled = event(handled, inputs=inputs, outputs=[*menus, self.values], js=call(script), **QUIET)
+        fields = list(self.fields.values())
+        return filled.then(None, inputs=[self.values, *fields], outputs=fields, js=call("apply", FIELDS), **SILENT)
 
 
 # Values reach handlers as the browser sent them: the request's own checks answer with sentences.
