@@ -34,9 +34,10 @@ def format_infotext(prompt: str, negative_prompt: str, fields: Mapping[str, Any]
 
 
 def quote(value: Any) -> str:
-    """A value as it stands in the last line: a JSON string when it holds a comma, colon or line break."""
+    """A value as it stands in the last line: a JSON string when it holds a comma, colon or line break, or would be misread."""
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
+    bare = text == text.strip() and not text.startswith('"') and not any(c in text for c in ",:\n")
+    return text if bare else json.dumps(text, ensure_ascii=False)
 
 
 def unquote(text: str) -> str:
@@ -67,7 +68,9 @@ def parse_infotext(text: str) -> Infotext:
         if negative is None and line.startswith(NEGATIVE):
             negative, line = [], line[len(NEGATIVE) :].strip()
         (prompt if negative is None else negative).append(line)
-    return Infotext(prompt="\n".join(prompt).strip(), negative_prompt="\n".join(negative or []).strip(), fields=fields)
+    return Infotext(
+        prompt="\n".join(prompt).lstrip("\n"), negative_prompt="\n".join(negative or []).lstrip("\n"), fields=fields
+    )
 
 
 def parse_fields(line: str) -> dict[str, str]:

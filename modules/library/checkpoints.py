@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,8 @@ class Checkpoints:
         """All checkpoint files, sorted by name; of equal names the first folder's counts. Never raises."""
         found: dict[str, Path] = {}
         for folder in self._folders:
-            for parent, folders, files in os.walk(folder, followlinks=True):
-                folders[:] = [f for f in folders if not f.startswith(".")]
-                if len(Path(parent).relative_to(folder).parts) > 8:
-                    folders.clear()  # a looping link
-                for file in files:
-                    path = Path(parent, file)
-                    if path.suffix.lower() in SUFFIXES and path.is_file():
-                        found.setdefault(path.relative_to(folder).as_posix(), path)
+            for path in _files(folder):
+                found.setdefault(path.relative_to(folder).as_posix(), path)
         return [
             Checkpoint(path=found[n], name=n, sha256=self._hashes.known(found[n]))
             for n in sorted(found, key=str.casefold)
@@ -89,6 +83,27 @@ class Checkpoints:
         return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self._hashes.sha256(checkpoint.path))
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Checkpoint files below `folder`; each folder is walked once, however many links lead to it."""
+    walked: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in walked:
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for file in files:
+            path = Path(parent, file)
+            if path.suffix.lower() in SUFFIXES and os.path.isfile(path) and _is_text(str(path)):  # noqa: PTH113  # never raises
+                yield path
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written in JSON: a file system may hold names that are no text in any encoding."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
+
+
 def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
     """What the page should start from for this checkpoint: width, height, steps, cfg_scale, prompt ...
 
@@ -101,7 +116,7 @@ def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
     try:
         stored = json.loads(header.metadata.get("atelier.defaults", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         stored = {}
     return stored if isinstance(stored, dict) and stored else _native(header.shapes)
 

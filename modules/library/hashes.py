@@ -39,11 +39,21 @@ class HashCache:
         except OSError as error:
             raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Check the file.') from error
         found = digest.hexdigest()
-        with contextlib.suppress(OSError, sqlite3.Error), self._open() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)", (str(path), status.st_size, status.st_mtime_ns, found)
-            )
+        row = (str(path), status.st_size, status.st_mtime_ns, found)
+        try:
+            self._keep(row)
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, sqlite3.OperationalError) or "column" in str(error):  # damaged, or another layout
+                with contextlib.suppress(OSError, sqlite3.Error):
+                    self._file.unlink()
+                    self._keep(row)
+        except OSError:
+            pass  # a cache that cannot be written is no fault
         return found
+
+    def _keep(self, row: tuple[str, int, int, str]) -> None:
+        with self._open() as db:
+            db.execute("INSERT OR REPLACE INTO hashes VALUES (?,?,?,?)", row)
 
     @contextlib.contextmanager
     def _open(self):

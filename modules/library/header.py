@@ -34,10 +34,11 @@ def read_header(path: Path) -> Header:
         ) from error
     except OSError as error:
         raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Check its permissions.') from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ModelFileError(f'"{path.name}" is not a regular file. Replace it by the model file itself.')
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError(f'"{path.name}" is not a regular file. Replace it by the model file itself.')
         first = file.read(8)
         if len(first) < 8:
             raise ModelFileError(f'"{path.name}" is incomplete: it has only {status.st_size} bytes. Download it again.')
@@ -69,8 +70,8 @@ def _parse(path: Path, text: bytes, data_size: int) -> Header:
         metadata = entries.pop("__metadata__", {})
         if len(entries) > MAX_TENSORS:
             raise ModelFileError(f'"{path.name}" lists {len(entries)} tensors, at most {MAX_TENSORS} are accepted.')
-        shapes = {name: tuple(int(n) for n in entry["shape"]) for name, entry in entries.items()}
-        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+        shapes = {name: tuple(_size(n) for n in entry["shape"]) for name, entry in entries.items()}
+        end = max((_end(*entry["data_offsets"]) for entry in entries.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise ModelFileError(f'"{path.name}" has a damaged header and cannot be read. Download it again.') from error
     if end > data_size:
@@ -79,3 +80,15 @@ def _parse(path: Path, text: bytes, data_size: int) -> Header:
         )
     strings = {str(k): v for k, v in metadata.items() if isinstance(v, str)} if isinstance(metadata, dict) else {}
     return Header(shapes=shapes, metadata=strings)
+
+
+def _size(number: object) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ValueError("not a size")
+    return number
+
+
+def _end(begin: object, end: object) -> int:
+    if _size(begin) > _size(end):
+        raise ValueError("it ends before it begins")
+    return _size(end)
