@@ -105,6 +105,7 @@ export class Panel {
   }
 
   words({ state, ahead, again, engine, phase, progress }, percent, left) {
+    if ("asked" in this.button("interrupt").dataset) return "Interrupting …";
     if (state === "queued" && again) return "The engine ended unexpectedly. It starts again, and this job goes on.";
     if (state === "queued" && ahead) return `In queue: ${ahead} before this one`;
     if (!progress && phase.startsWith("loading")) return `Loading ${phase.slice(8)} …`;
