@@ -33,7 +33,7 @@ for number in range(1_000_000):
 def test_kill_at_random_moments_leaves_whole_pictures(tmp_path):
     for moment in (0.0, 0.011, 0.023, 0.05, 0.1, 0.17, 0.31):
         with subprocess.Popen([sys.executable, "-c", LOOP, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as child:
-            assert child.stdout.readline() == b"ready\n"
+            assert child.stdout and child.stdout.readline() == b"ready\n"
             until(lambda: list(tmp_path.glob("*.png")), 60)
             time.sleep(moment)
             child.send_signal(signal.SIGKILL)

@@ -79,7 +79,7 @@ def test_tree_of_errors_is_the_docstring():
 
     listed = [
         line.strip("├└─│ ").split()[0]
-        for line in errors.__doc__.splitlines()[2:]
+        for line in (errors.__doc__ or "").splitlines()[2:]
         if "  " in line and line[:1] in "A├│└"
     ]
     assert listed == tree(AtelierError)
@@ -133,7 +133,7 @@ print("held", flush=True)
 time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"held\n"
+        assert other.stdout and other.stdout.readline() == b"held\n"
         with pytest.raises(AtelierError, match="Another Atelier"):
             hold_lock(tmp_path / ".lock")
         other.kill()

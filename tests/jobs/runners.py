@@ -51,8 +51,8 @@ class Puppet:
     def run(self, order: Order, cancel: Cancel) -> Iterator[Event]:
         """The events of one order."""
         request, play = order.request, json.loads(order.request.prompt or "{}")
-        if "raise" in play:
-            raise RuntimeError(play["raise"])
+        if "raises" in play:
+            raise RuntimeError(play["raises"])
         yield Loading(name="puppet")
         for batch in range(request.n_iter):
             positions = [batch * request.batch_size + i for i in range(request.batch_size)]

@@ -139,7 +139,7 @@ def test_death_in_the_middle(process):
 
 def test_exception_in_the_engine_is_its_end(process):
     with pytest.raises(EngineDied, match="exit code 1"):
-        events_of(process, order(play(**{"raise": "a mistake"})))
+        events_of(process, order(play(raises="a mistake")))
 
 
 def test_silence_is_death(process):
