@@ -88,9 +88,10 @@ def fit(
 
     shown = saved = time.monotonic()
     means: dict[str, float] = {}
-    share = Share()
+    share = Share() if budget.minutes else None  # a run of so many steps repeats to the last bit
     while (progress := budget.progress(step, seconds)) < 1 and step != until_step:
-        share.adapt()
+        if share:
+            share.adapt()
         start = time.monotonic()
         rate = (
             recipe.rate * min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -10,7 +10,7 @@ import torch
 class Share:
     """Gives torch the cores that other processes leave free: two threads on one free core are slower than one."""
 
-    def __init__(self, every: float = 4.0) -> None:
+    def __init__(self, every: float = 10.0) -> None:
         self._every, self._cores = every, os.cpu_count() or 1
         self._then = (time.monotonic(), self._busy(), time.process_time())
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from .draw import draw
 from .fit import Budget, Recipe, fit, trained
 from .parts import make_autoencoder
-from .scene import GRID, training_scene
+from .scene import GRID, Scene, training_scene
 
 
 def to_tensor(images: list) -> Tensor:
@@ -65,7 +65,16 @@ def train_autoencoder(path: Path, budget: Budget, *, seed: int = 0, batch: int =
     return fit(model, loss_at, path=path, budget=budget, recipe=Recipe(rate=2e-3, warmup=60, ema=0.998))
 
 
-def polish(start: Path, path: Path, budget: Budget, *, seed: int = 0, batch: int = 3) -> AutoencoderKL:
+HARD = ("pixel", "neon", "watercolour", "pixel", "neon", "flat", "pixel", "neon", "watercolour", "line")
+"""Styles as often as the decoder needs them."""
+
+
+def _styled_scene(rng: random.Random, style: str) -> Scene:
+    """A training scene of this style."""
+    return next(scene for scene in iter(lambda: training_scene(rng), None) if scene.style == style)
+
+
+def polish(start: Path, path: Path, budget: Budget, *, seed: int = 0, batch: int = 2) -> AutoencoderKL:
     """Trains the decoder further on whole pictures, the latents as they are with a little noise; from `start` to `path`."""
     torch.manual_seed(seed)
     model = trained(make_autoencoder(), start)
@@ -74,12 +83,13 @@ def polish(start: Path, path: Path, budget: Budget, *, seed: int = 0, batch: int
 
     def loss_at(step: int):
         rng, noise = random.Random(f"polish {seed}/{step}"), torch.Generator().manual_seed(seed * 1_000_003 + step)
-        true = to_tensor([draw(training_scene(rng)) for _ in range(batch)])
+        true = to_tensor([draw(_styled_scene(rng, HARD[(step * batch + i) % len(HARD)])) for i in range(batch)])
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 z = model.quant_conv(model.encoder(true))[:, :4].float()
-            z = z + 0.1 * torch.randn(z.shape, generator=noise)
+            z = z + 0.15 * torch.randn(z.shape, generator=noise)
             made = model.decoder(model.post_quant_conv(z)).float()
-        return reconstruction_loss(made, true), {"l1": (made - true).abs().mean().item()}
+        edges = sum((made.diff(dim=axis) - true.diff(dim=axis)).abs().mean() for axis in (-1, -2))
+        return reconstruction_loss(made, true) + edges, {"l1": (made - true).abs().mean().item()}
 
     return fit(model, loss_at, path=path, budget=budget, recipe=Recipe(rate=1e-3, warmup=30, ema=0.995))

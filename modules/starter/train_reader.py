@@ -1,4 +1,4 @@
-"""Stage 5: the reader, on drawn pictures that are shifted, blurred, tinted and made noisy."""
+"""Stage 5: the reader, on drawn pictures that are shifted, bent, blurred, stained and made noisy."""
 
 import random
 from pathlib import Path
@@ -15,12 +15,20 @@ from .train_autoencoder import to_tensor
 
 
 def spoil(pixels: Tensor, noise: torch.Generator) -> Tensor:
-    """Blur, noise and a change of brightness and contrast, each picture its own; (B, 3, H, W) in [-1, 1]."""
-    lot = torch.rand(len(pixels), 4, 1, 1, 1, generator=noise)
-    soft = functional.avg_pool2d(functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    pixels = torch.lerp(pixels, soft, (1.6 * lot[:, 0]).clamp(max=1))
-    pixels = pixels * (0.85 + 0.3 * lot[:, 1]) + 0.2 * (lot[:, 2] - 0.5)
-    return (pixels + 0.12 * lot[:, 3] * torch.randn(pixels.shape, generator=noise)).clamp(-1, 1)
+    """Bends, blurs, stains and noise, each picture its own; (B, 3, H, W) in [-1, 1]."""
+    b, _, h, w = pixels.shape
+    lot = torch.rand(len(pixels), 6, 1, 1, 1, generator=noise)
+    bend = functional.interpolate(torch.randn(b, 2, 9, 9, generator=noise), (h, w), mode="bicubic") * lot[:, 0] * 2.5 / w
+    grid = functional.affine_grid(torch.eye(2, 3).expand(b, 2, 3), [b, 3, h, w], align_corners=False)
+    pixels = functional.grid_sample(
+        pixels, grid + bend.permute(0, 2, 3, 1), padding_mode="reflection", align_corners=False
+    )
+    soft = functional.avg_pool2d(functional.pad(pixels, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    pixels = torch.lerp(pixels, soft, (1.6 * lot[:, 1] - 0.5).clamp(0, 1))
+    stains = functional.interpolate(torch.randn(b, 3, 16, 16, generator=noise), (h, w), mode="bilinear")
+    pixels = pixels + 0.15 * lot[:, 2] * stains
+    pixels = pixels * (0.85 + 0.3 * lot[:, 3]) + 0.2 * (lot[:, 4] - 0.5)
+    return (pixels + 0.12 * lot[:, 5] * torch.randn(pixels.shape, generator=noise)).clamp(-1, 1)
 
 
 def wanted_maps(scenes: list[Scene], shifts: list[tuple[int, int]], cells: int = 16) -> tuple[Tensor, Tensor]:
