@@ -18,7 +18,9 @@ def spoil(pixels: Tensor, noise: torch.Generator) -> Tensor:
     """Bends, blurs, stains and noise, each picture its own; (B, 3, H, W) in [-1, 1]."""
     b, _, h, w = pixels.shape
     lot = torch.rand(len(pixels), 6, 1, 1, 1, generator=noise)
-    bend = functional.interpolate(torch.randn(b, 2, 9, 9, generator=noise), (h, w), mode="bicubic") * lot[:, 0] * 2.5 / w
+    bend = (
+        functional.interpolate(torch.randn(b, 2, 9, 9, generator=noise), (h, w), mode="bicubic") * lot[:, 0] * 2.5 / w
+    )
     grid = functional.affine_grid(torch.eye(2, 3).expand(b, 2, 3), [b, 3, h, w], align_corners=False)
     pixels = functional.grid_sample(
         pixels, grid + bend.permute(0, 2, 3, 1), padding_mode="reflection", align_corners=False
