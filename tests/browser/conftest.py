@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.browser.page import Atelier
 from tests.server import Server
 
+PATIENCE = 240_000  # milliseconds: a machine that is busy with other things is slow, not wrong
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = (
     "--no-sandbox",
@@ -36,7 +37,8 @@ def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
     """A fresh profile: nothing remembered, no errors allowed, no other machine asked."""
     troubles: list[str] = []
     found = browser.new_context(viewport={"width": 1280, "height": 800})
-    found.set_default_timeout(120_000)
+    found.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     found.on("weberror", lambda error: troubles.append(f"script error: {error.error}"))
     found.on("dialog", lambda dialog: troubles.append(f"dialog: {dialog.message}"))
     found.on("request", lambda request: None if local(request.url, server) else troubles.append(f"asks {request.url}"))

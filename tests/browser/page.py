@@ -67,7 +67,7 @@ class Atelier:
 
     def finished(self) -> "Atelier":
         """Wait until this page's job is over."""
-        expect(self.page.locator("body")).to_have_attribute("data-atelier", "idle", timeout=240_000)
+        expect(self.page.locator("body")).to_have_attribute("data-atelier", "idle")
         return self
 
     def interrupt_if_running(self) -> None:
