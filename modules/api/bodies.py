@@ -45,18 +45,11 @@ def check_plain(field: str, value: Any) -> None:
 
 
 # Fields of features that this version does not have: the values that mean "without it", and the feature's name.
-# Their helpers (hr_scale, refiner_switch_at, subseed ...) have no effect alone, in A1111 neither, and are accepted at any value.
+# Their helpers (hr_scale, refiner_switch_at ...) have no effect alone, in A1111 neither, and are accepted at any value.
 NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
     "styles": ((None, []), "prompt styles are"),
-    "subseed_strength": ((None, 0), "variation seeds are"),
-    "seed_resize_from_w": ((None, -1, 0), "resizing from another seed's size is"),
-    "seed_resize_from_h": ((None, -1, 0), "resizing from another seed's size is"),
     "restore_faces": ((None, False), "face restoration is"),
     "tiling": ((None, False), "tiling is"),
-    "s_min_uncond": ((None, 0), "negative guidance minimum sigma is"),
-    "s_churn": ((None, 0), "sigma churn is"),
-    "s_tmin": ((None, 0), "sigma tmin is"),
-    "s_noise": ((None, 1), "sigma noise is"),
     "override_settings_restore_afterwards": (
         (None, True),
         "keeping override_settings is (POST them to /sdapi/v1/options for that)",
@@ -137,17 +130,18 @@ class Txt2ImgBody(Body):
             if value not in neutral:
                 said = short(json.dumps(value, ensure_ascii=False))
                 raise InputError(field, f"{field} is {said}: {feature} not part of this version; leave it out.")
-        overrides = dict(self.override_settings or {})
-        if self.eta is not None:
-            overrides["eta_ancestral"] = self.eta
-        same = ("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed")
+        same = (
+            *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed"),
+            *("subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h"),
+            *("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"),
+        )
         return make_request(
             {
                 **{name: getattr(self, name) for name in same},
                 "sampler_name": self.sampler_name or self.sampler_index,
                 "scheduler": self.scheduler or "Automatic",
                 "save_images": self.save_images and not self.do_not_save_samples,
-                "override_settings": overrides,
+                "override_settings": dict(self.override_settings or {}),
             }
         )
 

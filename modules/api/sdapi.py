@@ -123,7 +123,7 @@ def _add_options(router: APIRouter, service: JobService) -> None:
 
 def info_of(job: Job, images: list[Image]) -> dict[str, Any]:
     """A1111's `info`: what the engine reported, and each picture that there is."""
-    request, count = job.request, len(images)
+    request, count, subseeds = job.request, len(images), job.info.get("all_subseeds", [])
     same = ("prompt", "negative_prompt", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size")
     found: dict[str, Any] = {
         **{name: getattr(request, name) for name in same},
@@ -132,7 +132,7 @@ def info_of(job: Job, images: list[Image]) -> dict[str, Any]:
         "all_seeds": [image.seed for image in images],
         "all_prompts": [request.prompt] * count,
         "all_negative_prompts": [request.negative_prompt] * count,
-        "all_subseeds": [-1] * count,
+        "all_subseeds": [subseeds[image.position] for image in images if image.position < len(subseeds)],
         "infotexts": [image.infotext for image in images],
     }
     if job.message:

@@ -56,16 +56,66 @@ class StableDiffusion(Section):
         "", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found."
     )
     CLIP_stop_at_last_layers: Whole = Field(1, title="Clip skip", ge=1, le=12)
-    randn_source: Literal["GPU", "CPU"] = Field(
-        "GPU", title="Random number generator source", description="CPU gives the same picture on every machine."
+    randn_source: Literal["GPU", "CPU", "NV"] = Field(
+        "GPU",
+        title="Random number generator source",
+        description="CPU and NV give the same picture on every machine, NV that of an NVIDIA GPU.",
     )
+    enable_quantization: bool = Field(False, title="Enable quantization in K samplers for sharper and cleaner results")
 
 
 class SamplerParameters(Section):
     """Sampler parameters"""
 
+    eta_ddim: Number = Field(0.0, title="Eta for DDIM", ge=0, le=1, allow_inf_nan=False)
     eta_ancestral: Number = Field(1.0, title="Eta for k-diffusion samplers", ge=0, le=1, allow_inf_nan=False)
+    s_churn: Number = Field(0.0, title="sigma churn", ge=0, le=100, description="For Euler, Heun and DPM2.")
+    s_tmin: Number = Field(0.0, title="sigma tmin", ge=0, le=10)
+    s_tmax: Number = Field(0.0, title="sigma tmax", ge=0, le=999, description="0: no limit.")
+    s_noise: Number = Field(1.0, title="sigma noise", ge=0, le=1.1)
+    sigma_min: Number = Field(0.0, title="sigma min", ge=0, le=1000, description="0: the model's.")
+    sigma_max: Number = Field(0.0, title="sigma max", ge=0, le=1000, description="0: the model's.")
+    rho: Number = Field(0.0, title="rho", ge=0, le=100, description="0: the schedule's; Karras 7, Polyexponential 1.")
     eta_noise_seed_delta: Whole = Field(0, title="Eta noise seed delta", ge=0, le=2**32 - 1)
+    always_discard_next_to_last_sigma: bool = Field(False, title="Always discard next-to-last sigma")
+    sgm_noise_multiplier: bool = Field(False, title="SGM noise multiplier")
+    sd_noise_schedule: Literal["Default", "Zero Terminal SNR"] = Field(
+        "Default", title="Noise schedule for sampling", description="Zero Terminal SNR: for models trained with it."
+    )
+    skip_early_cond: Number = Field(
+        0.0,
+        title="Ignore negative prompt during early sampling",
+        ge=0,
+        le=1,
+        description="For this part of the steps; faster, less guided.",
+    )
+    uni_pc_variant: Literal["bh1", "bh2", "vary_coeff"] = Field("bh1", title="UniPC variant")
+    uni_pc_skip_type: Literal["time_uniform", "time_quadratic", "logSNR"] = Field(
+        "time_uniform", title="UniPC skip type"
+    )
+    uni_pc_order: Whole = Field(3, title="UniPC order", ge=1, le=50)
+    uni_pc_lower_order_final: bool = Field(True, title="UniPC lower order final")
+    beta_dist_alpha: Number = Field(0.6, title="Beta scheduler - alpha", ge=0.01, le=1)
+    beta_dist_beta: Number = Field(0.6, title="Beta scheduler - beta", ge=0.01, le=1)
+
+
+class Optimizations(Section):
+    """Optimizations"""
+
+    s_min_uncond: Number = Field(
+        0.0,
+        title="Negative Guidance minimum sigma",
+        ge=0,
+        le=15,
+        description="Skip the negative prompt in every second step below this noise level; faster.",
+    )
+    s_min_uncond_all: bool = Field(False, title="Negative Guidance minimum sigma all steps")
+
+
+class Compatibility(Section):
+    """Compatibility"""
+
+    use_old_karras_scheduler_sigmas: bool = Field(False, title="Use old karras scheduler sigmas (0.1 to 10)")
 
 
 class LivePreviews(Section):
@@ -104,6 +154,8 @@ class Settings(BaseModel):
     infotext: Infotext = Infotext.model_validate({})
     stable_diffusion: StableDiffusion = StableDiffusion.model_validate({})
     sampler_parameters: SamplerParameters = SamplerParameters.model_validate({})
+    optimizations: Optimizations = Optimizations.model_validate({})
+    compatibility: Compatibility = Compatibility.model_validate({})
     live_previews: LivePreviews = LivePreviews.model_validate({})
     system: System = System.model_validate({})
 

@@ -1,5 +1,6 @@
 """What will be done for one request: seeds, batches, names and infotext fields. Pure."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,19 +12,29 @@ from modules.requests.txt2img import Txt2ImgRequest
 
 VERSION = "Atelier 0.1.0"
 
+# infotext key -> (setting, its default)
+CHURN = {
+    "Sigma churn": ("s_churn", 0),
+    "Sigma tmin": ("s_tmin", 0),
+    "Sigma tmax": ("s_tmax", 0),
+    "Sigma noise": ("s_noise", 1),
+}
+ETA = {"eta_ancestral": ("Eta", 1), "eta_ddim": ("Eta DDIM", 0)}  # setting -> (infotext key, its default)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Pictures that are drawn together: their positions in the job and their seeds."""
+    """Pictures that are drawn together: their positions in the job, their seeds and variation seeds."""
 
     number: int
     positions: tuple[int, ...]
     seeds: tuple[int, ...]
+    subseeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A request with everything decided. `options` is the job's settings snapshot."""
+    """A request with everything decided. `options` is the job's settings snapshot, `schedule` what Automatic came to."""
 
     request: Txt2ImgRequest
     options: Mapping[str, Any]
@@ -39,11 +50,30 @@ class Plan:
         """All seeds in order."""
         return tuple(seed for batch in self.batches for seed in batch.seeds)
 
-    def infotext(self, seed: int) -> str:
-        """A1111's infotext of the picture with that seed."""
+    @property
+    def subseeds(self) -> tuple[int, ...]:
+        """All variation seeds in order."""
+        return tuple(seed for batch in self.batches for seed in batch.subseeds)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The settings with the request's own values over them. As in A1111, a changed s_* setting beats the request."""
+        request, found = self.request, dict(self.options)
+        if request.eta is not None:
+            found.update(eta_ancestral=request.eta, eta_ddim=request.eta)
+        if request.s_min_uncond is not None:
+            found["s_min_uncond"] = request.s_min_uncond
+        for name, plain in CHURN.values():
+            value = getattr(request, name)
+            if value is not None and found[name] == plain:
+                found[name] = value
+        return found
+
+    def infotext(self, seed: int, subseed: int) -> str:
+        """A1111's infotext of the picture with that seed and variation seed."""
         request, options = self.request, self.options
         clip_skip = options["CLIP_stop_at_last_layers"]
-        source = options["randn_source"]
+        source, eta = options["randn_source"], self.sampling.get(self.sampler.eta)
         fields = {
             "Steps": request.steps,
             "Sampler": self.sampler.name,
@@ -53,13 +83,49 @@ class Plan:
             "Size": f"{request.width}x{request.height}",
             "Model hash": self.model_hash[:10] if options["add_model_hash_to_info"] else None,
             "Model": self.model_name if options["add_model_name_to_info"] else None,
+            "Variation seed": subseed if request.subseed_strength else None,
+            "Variation seed strength": request.subseed_strength or None,
+            "Seed resize from": f"{request.seed_resize_from_w}x{request.seed_resize_from_h}" if self.resized else None,
             "Clip skip": clip_skip if clip_skip > 1 else None,
-            "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise else None,
+            "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise and eta != 0 else None,
             "RNG": source if source != "GPU" else None,
-            "Eta": options["eta_ancestral"] if self.sampler.draws_noise and options["eta_ancestral"] != 1 else None,
+            **self._sampling_fields(),
             "Version": VERSION if options["add_version_to_infotext"] else None,
         }
         return format_infotext(request.prompt, request.negative_prompt, fields)
+
+    @property
+    def resized(self) -> bool:
+        """Is the first noise that of another size?"""
+        return self.request.seed_resize_from_w > 0 and self.request.seed_resize_from_h > 0
+
+    def _sampling_fields(self) -> dict[str, Any]:
+        """A1111's keys for how levels and noise depart from the default; None is left out."""
+        options, sampling, entry = self.options, self.sampling, self.sampler
+        scheduled = entry.heeds_schedule and self.schedule.label != "Automatic"
+        rho = options["rho"] if self.schedule.default_rho not in (-1, options["rho"]) else 0
+        found: dict[str, Any] = {
+            "Noise Schedule": options["sd_noise_schedule"] if options["sd_noise_schedule"] != "Default" else None,
+            "Discard penultimate sigma": options["always_discard_next_to_last_sigma"]
+            and not entry.discard_penultimate
+            or None,
+            "Schedule min sigma": options["sigma_min"] or None if scheduled else None,
+            "Schedule max sigma": options["sigma_max"] or None if scheduled else None,
+            "Schedule rho": rho or None if scheduled else None,
+        }
+        if scheduled and self.schedule.label == "Beta":
+            found["Beta schedule alpha"] = options["beta_dist_alpha"]
+            found["Beta schedule beta"] = options["beta_dist_beta"]
+        found["SGM noise multiplier"] = options["sgm_noise_multiplier"] and entry.heeds_schedule or None
+        key, plain = ETA.get(entry.eta, ("Eta", None))
+        found[key] = sampling[entry.eta] if entry.eta and sampling[entry.eta] != plain else None
+        for key, (name, plain) in CHURN.items():
+            heeded = entry.s_noise if name == "s_noise" else entry.churn
+            found[key] = options[name] if heeded and options[name] != plain else None
+        found["Skip Early CFG"] = options["skip_early_cond"] or None
+        found["NGMS"] = sampling["s_min_uncond"] or None
+        found["NGMS all steps"] = (sampling["s_min_uncond"] and options["s_min_uncond_all"]) or None
+        return found
 
     def pattern_fields(self, position: int, seed: int) -> dict[str, Any]:
         """The values of file-name patterns for one picture."""
@@ -90,9 +156,9 @@ class Plan:
             "all_negative_prompts": [request.negative_prompt] * len(seeds),
             "seed": seeds[0],
             "all_seeds": seeds,
-            "subseed": -1,
-            "all_subseeds": [-1] * len(seeds),
-            "subseed_strength": 0,
+            "subseed": self.subseeds[0],
+            "all_subseeds": list(self.subseeds),
+            "subseed_strength": request.subseed_strength,
             "width": request.width,
             "height": request.height,
             "sampler_name": self.sampler.name,
@@ -105,8 +171,8 @@ class Plan:
             "sd_model_hash": self.model_hash[:10],
             "sd_vae_name": None,
             "sd_vae_hash": None,
-            "seed_resize_from_w": -1,
-            "seed_resize_from_h": -1,
+            "seed_resize_from_w": request.seed_resize_from_w,
+            "seed_resize_from_h": request.seed_resize_from_h,
             "denoising_strength": None,
             "extra_generation_params": {},
             "index_of_first_image": 0,
@@ -129,11 +195,16 @@ def make_plan(
 ) -> Plan:
     """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule."""
     sampler, schedule = catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
+    if schedule.label == "Automatic":
+        schedule = next(entry for entry in catalogue.schedules if entry.label == sampler.schedule)
     size = request.batch_size
+    subseed = request.subseed if request.subseed >= 0 else random.Random(seed).getrandbits(32)
     batches = []
     for number in range(request.n_iter):
         positions = tuple(range(number * size, (number + 1) * size))
-        batches.append(Batch(number=number, positions=positions, seeds=tuple(seed + p for p in positions)))
+        subseeds = tuple(subseed + p for p in positions)
+        seeds = tuple(seed if request.subseed_strength else seed + p for p in positions)  # one of the two moves
+        batches.append(Batch(number=number, positions=positions, seeds=seeds, subseeds=subseeds))
     return Plan(
         request=request,
         options=options,

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from modules.core.errors import Cancelled
@@ -16,9 +15,9 @@ from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress
-from modules.sampling.guidance import Guided
-from modules.sampling.noise import NoiseSource
-from modules.sampling.registry import Sampler
+from modules.sampling.guidance import Guided, Skips
+from modules.sampling.noise import NoiseSource, Variation
+from modules.sampling.sampler import Sampler, schedule_options
 from modules.sampling.schedules import Schedule
 
 
@@ -77,8 +76,19 @@ def denoise(
     """The latents (B, C, H/8, W/8) of one batch; raises Interrupted when the user stops it."""
     request, options = plan.request, plan.options
     sampler = tools.samplers.get(plan.sampler.name)
-    label = plan.schedule.label if plan.schedule.label != "Automatic" else plan.sampler.schedule
-    sigmas = sampler.sigmas(request.steps, tools.schedules.get(label), model.levels).to(model.compute.device)
+    sampling, schedule = plan.sampling, tools.schedules.get(plan.schedule.label)
+    zero_terminal = options["sd_noise_schedule"] == "Zero Terminal SNR"
+    levels = sampler.levels(
+        model.levels.zero_terminal() if zero_terminal else model.levels, quantize=options["enable_quantization"]
+    )
+    sigmas = sampler.sigmas(
+        request.steps,
+        schedule,
+        levels,
+        schedule_options(options, model.family),
+        discard=options["always_discard_next_to_last_sigma"],
+        skip_type=options["uni_pc_skip_type"],
+    ).to(model.compute.device)
     shape = (model.latent_channels, request.height // model.downscale, request.width // model.downscale)
     noise = NoiseSource(
         batch.seeds,
@@ -86,17 +96,40 @@ def denoise(
         device=model.compute.device,
         source=options["randn_source"],
         seed_delta=options["eta_noise_seed_delta"],
+        variation=variation(batch, plan, model.downscale),
     )
-    guided = Guided(model.denoiser(), *encode_prompts(model, batch, plan), scale=request.cfg_scale)
+    guided = Guided(
+        sampler.denoiser(model.denoiser(levels), levels),
+        *encode_prompts(model, batch, plan),
+        scale=request.cfg_scale * sampler.guidance,
+        skips=Skips(
+            below=sampler.threshold(sampling["s_min_uncond"], levels),
+            every=options["s_min_uncond_all"],
+            until=options["skip_early_cond"] * request.steps * (2 if plan.sampler.second_order else 1),
+        ),
+    )
     watcher = Watcher(batch, plan, model, preview, context)
-    extra = {"eta": options["eta_ancestral"]} if sampler.ancestral else {}
     watcher.tell(0)
     try:
         return sampler.sample(
-            guided, noise.first() * sigmas[0], sigmas, callback=watcher, noise_sampler=noise.sampler, **extra
+            guided,
+            sampler.start(noise.first(), sigmas, preserving=options["sgm_noise_multiplier"]),
+            sampler.path(request.steps, sigmas, levels),
+            callback=watcher,
+            noise_sampler=sampler.noise_sampler(noise, sigmas),
+            **sampler.arguments(sampling),
         )
     except Cancelled as stop:
         raise Interrupted(watcher.denoised) from stop
+
+
+def variation(batch: Batch, plan: Plan, downscale: int) -> Variation:
+    """What the request asks of the first noise beyond its seeds."""
+    request = plan.request
+    size = (request.seed_resize_from_w // downscale, request.seed_resize_from_h // downscale)
+    return Variation(
+        subseeds=batch.subseeds, strength=request.subseed_strength, resize_from=size if plan.resized else None
+    )
 
 
 def encode_prompts(model: LoadedModel, batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -123,7 +156,7 @@ class Watcher:
     def __call__(self, step: dict[str, Any]) -> None:
         """Called by the sampler once a step, after the model's first evaluation in it."""
         self.denoised = step["denoised"]
-        done = step["i"] + 1
+        done = min(step["i"] + 1, self._plan.request.steps)  # some samplers take more
         options = self._plan.options
         every = options["show_progress_every_n_steps"]
         self.tell(done)
@@ -146,10 +179,12 @@ def finish(
     pixels: Tensor, batch: Batch, plan: Plan, context: Context, *, incomplete: bool, done: frozenset[int]
 ) -> None:
     """Hand over the pictures of a batch, but for those that an earlier try has delivered."""
-    for image, position, seed in zip(to_images(pixels), batch.positions, batch.seeds, strict=True):
+    for image, position, seed, subseed in zip(
+        to_images(pixels), batch.positions, batch.seeds, batch.subseeds, strict=True
+    ):
         if position in done:
             continue
-        infotext = plan.infotext(seed)
+        infotext = plan.infotext(seed, subseed)
         data = encode_png(image, infotext if plan.options["enable_pnginfo"] else None)
         context.emit(
             ImageReady(

@@ -32,9 +32,9 @@ class LoadedModel:
     unet: torch.nn.Module
     vae: torch.nn.Module
 
-    def denoiser(self) -> EpsDenoiser:
-        """The U-Net as D(x; sigma)."""
-        return EpsDenoiser(self._predict, self.levels)
+    def denoiser(self, levels: NoiseLevels | None = None) -> EpsDenoiser:
+        """The U-Net as D(x; sigma), over its own levels or others drawn from them."""
+        return EpsDenoiser(self._predict, levels or self.levels)
 
     def _predict(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         dtype = self.compute.dtype

@@ -114,18 +114,20 @@ _FIELDS = {
     "Schedule type": "scheduler",
     "CFG scale": "cfg_scale",
     "Seed": "seed",
+    "Variation seed": "subseed",
+    "Variation seed strength": "subseed_strength",
 }
+_SIZES = {"Size": ("width", "height"), "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h")}
 
 
 def to_request_values(text: Infotext) -> dict[str, Any]:
     """The infotext as values of a Txt2ImgRequest, as far as they are there; raises InputError on a wrong size."""
     values: dict[str, Any] = {"prompt": text.prompt, "negative_prompt": text.negative_prompt}
     values.update({name: text.fields[key] for key, name in _FIELDS.items() if key in text.fields})
-    if "Size" in text.fields:
-        size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.fields["Size"])
-        if not size:
-            raise InputError(
-                "Size", f'Size is "{text.fields["Size"][:40]}" in the infotext: it must look like 512x512.'
-            )
-        values["width"], values["height"] = int(size[1]), int(size[2])
+    for key, (width, height) in _SIZES.items():
+        if key in text.fields:
+            size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.fields[key])
+            if not size:
+                raise InputError(key, f'{key} is "{text.fields[key][:40]}" in the infotext: it must look like 512x512.')
+            values[width], values[height] = int(size[1]), int(size[2])
     return values

@@ -21,7 +21,12 @@ class Entry(BaseModel):
 
 
 class SamplerEntry(Entry):
-    """A sampler: `name` is what users see, `schedule` the label that Automatic stands for."""
+    """A sampler: `name` is what users see, `schedule` the label that Automatic stands for.
+
+    `draws_noise`: each step draws from the picture's generator, so that ENSD matters. `brownian_noise`: it follows one path
+    a seed instead. `eta`: the setting that holds its eta, if it has one. `churn`, `s_noise`: it heeds the settings s_churn,
+    s_tmin and s_tmax, or s_noise. `solver`: a variant of its method. `heeds_schedule`: False where it has levels of its own.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -29,6 +34,12 @@ class SamplerEntry(Entry):
     second_order: bool = False
     draws_noise: bool = False
     discard_penultimate: bool = False
+    brownian_noise: bool = False
+    eta: str = ""
+    churn: bool = False
+    s_noise: bool = False
+    solver: str = ""
+    heeds_schedule: bool = True
 
     @property
     def options(self) -> dict[str, str]:
@@ -37,9 +48,11 @@ class SamplerEntry(Entry):
             "discard_next_to_last_sigma": self.discard_penultimate,
             "uses_ensd": self.draws_noise,
             "second_order": self.second_order,
+            "brownian_noise": self.brownian_noise,
         }
         found = {} if self.schedule == "Automatic" else {"scheduler": self.schedule.lower().replace(" ", "_")}
-        return {**found, **{name: "True" for name, value in flags.items() if value}}
+        solver = {"solver_type": self.solver} if self.solver else {}
+        return {**found, **{name: "True" for name, value in flags.items() if value}, **solver}
 
 
 class ScheduleEntry(Entry):

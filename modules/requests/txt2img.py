@@ -15,7 +15,11 @@ Side = Annotated[Whole, Ge(64), Le(2048), MultipleOf(8)]
 
 
 class Txt2ImgRequest(BaseModel):
-    """Text to image, in A1111's API names. Sizes are in pixels; `seed` -1 asks for a random one."""
+    """Text to image, in A1111's API names. Sizes are in pixels; `seed` -1 asks for a random one.
+
+    `subseed`: the variation seed, mixed in by `subseed_strength`; -1 is drawn from the seed. `seed_resize_from_*`: 0 or less
+    is off. `eta` to `s_min_uncond`: None leaves the setting of that name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -30,6 +34,16 @@ class Txt2ImgRequest(BaseModel):
     n_iter: Whole = Field(1, ge=1, le=1000)
     batch_size: Whole = Field(1, ge=1, le=64)
     seed: Whole = Field(-1, ge=-1, le=MAX_SEED)
+    subseed: Whole = Field(-1, ge=-1, le=MAX_SEED)
+    subseed_strength: Number = Field(0.0, ge=0, le=1)
+    seed_resize_from_w: Whole = Field(-1, ge=-1, le=2048)
+    seed_resize_from_h: Whole = Field(-1, ge=-1, le=2048)
+    eta: Number | None = Field(None, ge=0, le=1)
+    s_churn: Number | None = Field(None, ge=0, le=100)
+    s_tmin: Number | None = Field(None, ge=0, le=1000)
+    s_tmax: Number | None = Field(None, ge=0, le=1000)
+    s_noise: Number | None = Field(None, ge=0, le=2)
+    s_min_uncond: Number | None = Field(None, ge=0, le=1000)
     save_images: bool = True
     override_settings: dict[Text, Any] = Field(default_factory=dict, max_length=200)
 
