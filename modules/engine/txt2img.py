@@ -1,13 +1,13 @@
 """The recipe of text to image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from modules.core.errors import Cancelled
 from modules.core.registry import Registry
+from modules.engine.conditions import Conditions, Guides
 from modules.engine.context import Context
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
@@ -15,7 +15,7 @@ from modules.engine.preview import CheapPreview, grid, to_images
 from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
-from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress
+from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress, Warned
 from modules.sampling.guidance import Guided
 from modules.sampling.noise import NoiseSource
 from modules.sampling.registry import Sampler
@@ -24,12 +24,13 @@ from modules.sampling.schedules import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """The registries a recipe draws from."""
+    """The registries a recipe draws from, and the conditioning that jobs share."""
 
     models: Models
     samplers: Registry[Sampler]
     schedules: Registry[Schedule]
     catalogue: Catalogue
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 class Interrupted(Exception):
@@ -52,6 +53,11 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
         model_name=model.name,
         model_hash=model.sha256,
     )
+    for kind in sorted({tag.kind for tag in plan.prompt.tags}):
+        context.emit(
+            Warned(message=f"<{kind}:...> in the prompt has no effect: this version has no such networks yet.")
+        )
+    guides = tools.conditions.guides(model, plan)
     preview = CheapPreview(model)
     stopped = False
     for batch in plan.batches:
@@ -62,17 +68,23 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
             break
         incomplete = False
         try:
-            latents = denoise(model, batch, plan, tools, preview, context)
+            latents = denoise(model, batch, plan, guides, tools, preview, context)
         except Interrupted as stop:
             stopped = incomplete = True
             latents = stop.denoised
         if latents is not None:
-            finish(model.decode(latents), batch, plan, context, incomplete=incomplete, done=order.done)
-    return Done(info=plan.info(), stopped=stopped and context.cancel.interrupted)
+            finish(model.decode(latents), batch, plan, guides, context, incomplete=incomplete, done=order.done)
+    return Done(info=plan.info(guides.fields), stopped=stopped and context.cancel.interrupted)
 
 
 def denoise(
-    model: LoadedModel, batch: Batch, plan: Plan, tools: Toolbox, preview: CheapPreview, context: Context
+    model: LoadedModel,
+    batch: Batch,
+    plan: Plan,
+    guides: Guides,
+    tools: Toolbox,
+    preview: CheapPreview,
+    context: Context,
 ) -> Tensor:
     """The latents (B, C, H/8, W/8) of one batch; raises Interrupted when the user stops it."""
     request, options = plan.request, plan.options
@@ -87,7 +99,8 @@ def denoise(
         source=options["randn_source"],
         seed_delta=options["eta_noise_seed_delta"],
     )
-    guided = Guided(model.denoiser(), *encode_prompts(model, batch, plan), scale=request.cfg_scale)
+    size = len(batch.seeds)
+    guided = Guided(model.denoiser(), [guides.cond] * size, [guides.uncond] * size, scale=request.cfg_scale)
     watcher = Watcher(batch, plan, model, preview, context)
     extra = {"eta": options["eta_ancestral"]} if sampler.ancestral else {}
     watcher.tell(0)
@@ -97,16 +110,6 @@ def denoise(
         )
     except Cancelled as stop:
         raise Interrupted(watcher.denoised) from stop
-
-
-def encode_prompts(model: LoadedModel, batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Conditioning of the prompt and of the negative prompt, each (B, T, D), encoded once for the batch."""
-    size, skip = len(batch.seeds), plan.options["CLIP_stop_at_last_layers"]
-    cond, uncond = (
-        model.prompts.encode([text], skip).expand(size, -1, -1)
-        for text in (plan.request.prompt, plan.request.negative_prompt)
-    )
-    return cond, uncond
 
 
 class Watcher:
@@ -143,13 +146,20 @@ class Watcher:
 
 
 def finish(
-    pixels: Tensor, batch: Batch, plan: Plan, context: Context, *, incomplete: bool, done: frozenset[int]
+    pixels: Tensor,
+    batch: Batch,
+    plan: Plan,
+    guides: Guides,
+    context: Context,
+    *,
+    incomplete: bool,
+    done: frozenset[int],
 ) -> None:
     """Hand over the pictures of a batch, but for those that an earlier try has delivered."""
     for image, position, seed in zip(to_images(pixels), batch.positions, batch.seeds, strict=True):
         if position in done:
             continue
-        infotext = plan.infotext(seed)
+        infotext = plan.infotext(seed, guides.fields)
         data = encode_png(image, infotext if plan.options["enable_pnginfo"] else None)
         context.emit(
             ImageReady(
