@@ -55,6 +55,18 @@ class StableDiffusion(Section):
     sd_model_checkpoint: Text = Field(
         "", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found."
     )
+    emphasis: Literal["None", "Ignore", "Original", "No norm"] = Field(
+        "Original",
+        title="Emphasis mode",
+        description="None: (text) stays text. Ignore: its brackets are read without effect. No norm: the mean may change.",
+    )
+    comma_padding_backtrack: Whole = Field(
+        20,
+        title="Prompt word wrap length limit",
+        ge=0,
+        le=74,
+        description="In tokens; shorter ends of a chunk of 75 behind its last comma move on to the next chunk.",
+    )
     CLIP_stop_at_last_layers: Whole = Field(1, title="Clip skip", ge=1, le=12)
     randn_source: Literal["GPU", "CPU", "NV"] = Field(
         "GPU",
@@ -116,6 +128,31 @@ class Compatibility(Section):
     """Compatibility"""
 
     use_old_karras_scheduler_sigmas: bool = Field(False, title="Use old karras scheduler sigmas (0.1 to 10)")
+
+
+class Optimizations(Section):
+    """Optimizations"""
+
+    pad_cond_uncond: bool = Field(
+        False,
+        title="Pad prompt/negative prompt",
+        description="Both are encoded to the same number of chunks, so that one batch holds them. Changes pictures.",
+    )
+    pad_cond_uncond_v0: bool = Field(
+        False,
+        title="Pad prompt/negative prompt (v0)",
+        description="As before version 1.6: the negative prompt is cut or drawn out to the prompt's length. Changes pictures.",
+    )
+
+
+class Compatibility(Section):
+    """Compatibility"""
+
+    use_old_scheduling: bool = Field(
+        False,
+        title="Use old prompt editing timelines.",
+        description="Every number below 1 is a fraction of the steps, any other a step, in the hires pass too.",
+    )
 
 
 class LivePreviews(Section):

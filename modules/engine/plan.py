@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from modules.images.infotext import format_infotext
+from modules.prompting.prompt import Prompt, read_negative, read_prompt
+from modules.prompting.schedule import Timeline
+from modules.prompting.schedule import schedule as schedule_prompt
 from modules.requests.catalogue import Catalogue, SamplerEntry, ScheduleEntry
 from modules.requests.txt2img import Txt2ImgRequest
 
@@ -40,6 +43,9 @@ class Plan:
     options: Mapping[str, Any]
     sampler: SamplerEntry
     schedule: ScheduleEntry
+    prompt: Prompt
+    negative: Prompt
+    prompt_fields: Mapping[str, Any]
     batches: tuple[Batch, ...]
     model_name: str
     model_hash: str
@@ -69,8 +75,8 @@ class Plan:
                 found[name] = value
         return found
 
-    def infotext(self, seed: int, subseed: int) -> str:
-        """A1111's infotext of the picture with that seed and variation seed."""
+    def infotext(self, seed: int, subseed: int, guide_fields: Mapping[str, Any]) -> str:
+        """A1111's infotext of the picture with those seeds; `guide_fields` tell how its prompts were encoded."""
         request, options = self.request, self.options
         clip_skip = options["CLIP_stop_at_last_layers"]
         source, eta = options["randn_source"], self.sampling.get(self.sampler.eta)
@@ -89,7 +95,9 @@ class Plan:
             "Clip skip": clip_skip if clip_skip > 1 else None,
             "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise and eta != 0 else None,
             "RNG": source if source != "GPU" else None,
+            **self.prompt_fields,
             **self._sampling_fields(),
+            **guide_fields,
             "Version": VERSION if options["add_version_to_infotext"] else None,
         }
         return format_infotext(request.prompt, request.negative_prompt, fields)
@@ -146,7 +154,7 @@ class Plan:
             "generation_number": position + 1,
         }
 
-    def info(self) -> dict[str, Any]:
+    def info(self, guide_fields: Mapping[str, Any]) -> dict[str, Any]:
         """What A1111's API tells in `info`, the infotexts aside."""
         request, seeds = self.request, list(self.seeds)
         return {
@@ -174,7 +182,7 @@ class Plan:
             "seed_resize_from_w": request.seed_resize_from_w,
             "seed_resize_from_h": request.seed_resize_from_h,
             "denoising_strength": None,
-            "extra_generation_params": {},
+            "extra_generation_params": {**self.prompt_fields, **guide_fields},
             "index_of_first_image": 0,
             "styles": [],
             "job_timestamp": self.timestamp,
@@ -197,6 +205,8 @@ def make_plan(
     sampler, schedule = catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
     if schedule.label == "Automatic":
         schedule = next(entry for entry in catalogue.schedules if entry.label == sampler.schedule)
+    timeline = Timeline(steps=request.steps * (2 if sampler.second_order else 1), old=options["use_old_scheduling"])
+    prompt, negative = read_prompt(request.prompt, timeline), read_negative(request.negative_prompt, timeline)
     size = request.batch_size
     subseed = request.subseed if request.subseed >= 0 else random.Random(seed).getrandbits(32)
     batches = []
@@ -210,8 +220,26 @@ def make_plan(
         options=options,
         sampler=sampler,
         schedule=schedule,
+        prompt=prompt,
+        negative=negative,
+        prompt_fields=_prompt_fields(prompt, negative, timeline, options["emphasis"]),
         batches=tuple(batches),
         model_name=model_name,
         model_hash=model_hash,
         timestamp=datetime.now().strftime("%Y%m%d%H%M%S"),
     )
+
+
+def _prompt_fields(prompt: Prompt, negative: Prompt, timeline: Timeline, emphasis: str) -> dict[str, Any]:
+    """What the infotext says about how the prompts were read: A1111's keys, where they make a difference."""
+    fields: dict[str, Any] = {}
+    if timeline.old:
+        new = replace(timeline, old=False)
+        if any(
+            schedule_prompt(text, timeline) != schedule_prompt(text, new) for text in (prompt.plain, negative.plain)
+        ):
+            fields["Old prompt editing timelines"] = True
+    texts = (span.text for spans, _ in (*prompt.parts, *negative.parts) for span in spans)
+    if emphasis != "Original" and any("(" in text or "[" in text for text in texts):
+        fields["Emphasis"] = emphasis
+    return fields

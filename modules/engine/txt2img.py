@@ -1,12 +1,13 @@
 """The recipe of text to image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from modules.core.errors import Cancelled
 from modules.core.registry import Registry
+from modules.engine.conditions import Conditions, Guides
 from modules.engine.context import Context
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
@@ -14,7 +15,7 @@ from modules.engine.preview import CheapPreview, grid, to_images
 from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
-from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress
+from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress, Warned
 from modules.sampling.guidance import Guided, Skips
 from modules.sampling.noise import NoiseSource, Variation
 from modules.sampling.sampler import Sampler, schedule_options
@@ -23,12 +24,13 @@ from modules.sampling.schedules import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """The registries a recipe draws from."""
+    """The registries a recipe draws from, and the conditioning that jobs share."""
 
     models: Models
     samplers: Registry[Sampler]
     schedules: Registry[Schedule]
     catalogue: Catalogue
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 class Interrupted(Exception):
@@ -51,6 +53,11 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
         model_name=model.name,
         model_hash=model.sha256,
     )
+    for kind in sorted({tag.kind for tag in plan.prompt.tags}):
+        context.emit(
+            Warned(message=f"<{kind}:...> in the prompt has no effect: this version has no such networks yet.")
+        )
+    guides = tools.conditions.guides(model, plan)
     preview = CheapPreview(model)
     stopped = False
     for batch in plan.batches:
@@ -61,17 +68,23 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
             break
         incomplete = False
         try:
-            latents = denoise(model, batch, plan, tools, preview, context)
+            latents = denoise(model, batch, plan, guides, tools, preview, context)
         except Interrupted as stop:
             stopped = incomplete = True
             latents = stop.denoised
         if latents is not None:
-            finish(model.decode(latents), batch, plan, context, incomplete=incomplete, done=order.done)
-    return Done(info=plan.info(), stopped=stopped and context.cancel.interrupted)
+            finish(model.decode(latents), batch, plan, guides, context, incomplete=incomplete, done=order.done)
+    return Done(info=plan.info(guides.fields), stopped=stopped and context.cancel.interrupted)
 
 
 def denoise(
-    model: LoadedModel, batch: Batch, plan: Plan, tools: Toolbox, preview: CheapPreview, context: Context
+    model: LoadedModel,
+    batch: Batch,
+    plan: Plan,
+    guides: Guides,
+    tools: Toolbox,
+    preview: CheapPreview,
+    context: Context,
 ) -> Tensor:
     """The latents (B, C, H/8, W/8) of one batch; raises Interrupted when the user stops it."""
     request, options = plan.request, plan.options
@@ -98,9 +111,11 @@ def denoise(
         seed_delta=options["eta_noise_seed_delta"],
         variation=variation(batch, plan, model.downscale),
     )
+    size = len(batch.seeds)
     guided = Guided(
         sampler.denoiser(model.denoiser(levels), levels),
-        *encode_prompts(model, batch, plan),
+        [guides.cond] * size,
+        [guides.uncond] * size,
         scale=request.cfg_scale * sampler.guidance,
         skips=Skips(
             below=sampler.threshold(sampling["s_min_uncond"], levels),
@@ -130,16 +145,6 @@ def variation(batch: Batch, plan: Plan, downscale: int) -> Variation:
     return Variation(
         subseeds=batch.subseeds, strength=request.subseed_strength, resize_from=size if plan.resized else None
     )
-
-
-def encode_prompts(model: LoadedModel, batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Conditioning of the prompt and of the negative prompt, each (B, T, D), encoded once for the batch."""
-    size, skip = len(batch.seeds), plan.options["CLIP_stop_at_last_layers"]
-    cond, uncond = (
-        model.prompts.encode([text], skip).expand(size, -1, -1)
-        for text in (plan.request.prompt, plan.request.negative_prompt)
-    )
-    return cond, uncond
 
 
 class Watcher:
@@ -176,7 +181,14 @@ class Watcher:
 
 
 def finish(
-    pixels: Tensor, batch: Batch, plan: Plan, context: Context, *, incomplete: bool, done: frozenset[int]
+    pixels: Tensor,
+    batch: Batch,
+    plan: Plan,
+    guides: Guides,
+    context: Context,
+    *,
+    incomplete: bool,
+    done: frozenset[int],
 ) -> None:
     """Hand over the pictures of a batch, but for those that an earlier try has delivered."""
     for image, position, seed, subseed in zip(
@@ -184,7 +196,7 @@ def finish(
     ):
         if position in done:
             continue
-        infotext = plan.infotext(seed, subseed)
+        infotext = plan.infotext(seed, subseed, guides.fields)
         data = encode_png(image, infotext if plan.options["enable_pnginfo"] else None)
         context.emit(
             ImageReady(

@@ -1,16 +1,35 @@
-"""Text to conditioning: chunks of 75 tokens, each encoded on its own, side by side."""
+"""Text to conditioning: chunks of 75 tokens, each encoded on its own, weighed and set side by side."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from modules.prompting.tokenizer import END, START
+from modules.core.errors import InputError
+from modules.prompting.chunks import EMPTY, Chunk, make_chunks
 
-CHUNK = 75
+MAX_CHUNKS = 1000  # of one schedule: 77,000 token positions
+ROWS = 64  # chunks that go through the text encoder at once
 
 EncodeTokens = Callable[[Tensor, int], Tensor]  # (ids (B, 77) int64, clip skip) -> (B, 77, D)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """How prompts become conditioning: A1111's settings CLIP_stop_at_last_layers, emphasis, comma_padding_backtrack.
+
+    `emphasis`: "Original" keeps the mean of what was weighed, "No norm" does not, "Ignore" reads the brackets without
+    weighing, "None" does not read them.
+    """
+
+    clip_skip: int = 1
+    emphasis: str = "Original"
+    comma_padding_backtrack: int = 20
+
+
+PLAIN = TextOptions()
 
 
 class PromptEncoder:
@@ -20,17 +39,62 @@ class PromptEncoder:
         self._tokenizer = tokenizer
         self._encode_tokens = encode_tokens
 
-    def chunks(self, text: str) -> list[list[int]]:
-        """Token ids in chunks of 77: start, 75 tokens, end; the last one filled with end tokens."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        parts = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)] or [[]]
-        return [[START, *part, *[END] * (CHUNK + 1 - len(part))] for part in parts]
+    def chunks(self, text: str, options: TextOptions = PLAIN) -> list[Chunk]:
+        """The chunks of a prompt."""
+        return make_chunks(
+            text,
+            self._tokenizer,
+            attention=options.emphasis != "None",
+            backtrack=options.comma_padding_backtrack,
+        )
 
-    def encode(self, texts: Sequence[str], clip_skip: int = 1) -> Tensor:
-        """(len(texts), 77 n, D) where n is the chunk count of the longest text; shorter ones end in empty chunks."""
-        chunked = [self.chunks(text) for text in texts]
+    def encode(self, texts: Sequence[str], options: TextOptions = PLAIN) -> Tensor:
+        """(len(texts), 77 n, D) float32 where n is the chunk count of the longest text; shorter ones end in empty chunks.
+
+        What a text gives does not depend on the others.
+        """
+        return self._encode([[text] for text in texts], [1] * len(texts), options)
+
+    def encode_together(self, texts: Sequence[str], counts: Sequence[int], options: TextOptions = PLAIN) -> Tensor:
+        """As `encode`, for the texts of one schedule, each there `counts` times: one mean is kept for all of them.
+
+        Raises InputError if they come to more than MAX_CHUNKS chunks.
+        """
+        return self._encode([texts], counts, options)
+
+    def _encode(self, groups: Sequence[Sequence[str]], counts: Sequence[int], options: TextOptions) -> Tensor:
+        chunked = [self.chunks(text, options) for group in groups for text in group]
         n = max(map(len, chunked))
-        empty = [START, *[END] * (CHUNK + 1)]
-        rows = [row for chunks in chunked for row in (*chunks, *[empty] * (n - len(chunks)))]
-        encoded = self._encode_tokens(torch.tensor(rows), clip_skip)  # (len(texts) * n, 77, D)
-        return encoded.reshape(len(texts), n * encoded.shape[1], encoded.shape[2])
+        if len(groups) == 1 and n * len(chunked) > MAX_CHUNKS:
+            raise InputError(
+                "prompt",
+                f"A prompt of this job comes to {n * len(chunked)} chunks of 75 tokens over its steps: "
+                f"at most {MAX_CHUNKS} can be encoded. Make it shorter, or let less of it change from step to step.",
+            )
+        rows = [chunk for chunks in chunked for chunk in (*chunks, *[EMPTY] * (n - len(chunks)))]
+        z = self._hidden_states([chunk.ids for chunk in rows], options.clip_skip)  # (N n, 77, D)
+        z = z.reshape(len(chunked), n, *z.shape[1:])
+        if options.emphasis in ("Original", "No norm"):
+            weights = torch.tensor([chunk.weights for chunk in rows], device=z.device).view(*z.shape[:3], 1)
+            if not bool((weights == 1).all()):
+                weighed = z * weights
+                z = _with_means_of(weighed, z, groups, counts) if options.emphasis == "Original" else weighed
+        return z.flatten(1, 2)
+
+    def _hidden_states(self, rows: Sequence[tuple[int, ...]], clip_skip: int) -> Tensor:
+        """(len(rows), 77, D); equal rows are encoded once."""
+        unique = {ids: i for i, ids in enumerate(dict.fromkeys(rows))}
+        parts = torch.tensor(list(unique)).split(ROWS)
+        encoded = torch.cat([self._encode_tokens(part, clip_skip) for part in parts])
+        return encoded[[unique[ids] for ids in rows]]
+
+
+def _with_means_of(weighed: Tensor, z: Tensor, groups: Sequence[Sequence[str]], counts: Sequence[int]) -> Tensor:
+    """`weighed` (N, n, 77, D) scaled so that the mean over each group's chunks of one number is that of `z`."""
+    shares = torch.tensor(counts, dtype=z.dtype, device=z.device).view(-1, 1)
+    scaled, first = [], 0
+    for group in groups:
+        part = slice(first, first := first + len(group))
+        before, after = ((t[part].mean(dim=(2, 3)) * shares[part]).sum(dim=0) for t in (z, weighed))  # (n,)
+        scaled.append(weighed[part] * (before / after).view(-1, 1, 1))
+    return torch.cat(scaled)

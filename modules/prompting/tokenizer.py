@@ -2,8 +2,10 @@
 
 import gzip
 import importlib.util
+import re
 from pathlib import Path
 
+import ftfy
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
@@ -11,7 +13,16 @@ from modules.core.errors import ModelFileError
 
 START = 49406
 END = 49407
+COMMA = 267
 _WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+
+_SOUND = re.compile(r"[ -%'-~\t\n\r]*")  # text without anything that ftfy mends
+
+
+def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text, after damaged and full-width characters were mended, as OpenAI's CLIP and A1111 do."""
+    sound = text if _SOUND.fullmatch(text) else ftfy.fix_text(text)
+    return tokenizer.encode(sound, add_special_tokens=False).ids
 
 
 def build_tokenizer() -> Tokenizer:

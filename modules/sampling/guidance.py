@@ -1,10 +1,12 @@
-"""Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598)."""
+"""Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598), composed (Liu et al. 2022, arXiv:2206.01714)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from modules.sampling.conditioning import Composed, Scheduled, stacked
 from modules.sampling.denoiser import ContextDenoiser
 
 
@@ -25,47 +27,70 @@ class Skips:
 
 
 class Guided:
-    """D = D_u + w (D_c - D_u); both in one batch where their contexts are equally long. w = 1 leaves D_u out."""
+    """D = D_u + sum_i w_i s (D_i - D_u) with guidance scale s; all in one batch where their contexts are equally long.
+
+    `cond` and `uncond` hold one entry a picture, or are tensors (B, T, D) that stay the same. Every call is a step of
+    their schedules, the first being number 0, as in A1111. D_u is left out where it has no weight, and where `skips`
+    says so; then D is D_c (several of them: their weighted mean).
+    """
 
     def __init__(
         self,
         denoiser: ContextDenoiser,
-        cond: Tensor,
-        uncond: Tensor,
+        cond: Sequence[Composed] | Tensor,
+        uncond: Sequence[Scheduled] | Tensor,
         scale: float,
         skips: Skips | None = None,
     ) -> None:
         self._denoiser = denoiser
-        self._cond = cond
-        self._uncond = uncond
-        self._scale = scale
+        self._cond = [Composed(((Scheduled.constant(c), 1.0),)) for c in cond] if isinstance(cond, Tensor) else cond
+        self._uncond = [Scheduled.constant(u) for u in uncond] if isinstance(uncond, Tensor) else uncond
+        self._owners = [i for i, composed in enumerate(self._cond) for _ in composed.parts]  # the picture of each part
+        self._weights = [weight * scale for composed in self._cond for _, weight in composed.parts]
+        self._unguided = len(self._owners) == len(self._cond) and all(w == 1 for w in self._weights)
         self._skips = skips or Skips()
         self._calls = 0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """x (B, C, H, W), sigma (B,) -> (B, C, H, W)."""
-        call, self._calls = self._calls, self._calls + 1
-        if self._scale == 1 or self._skips(call, sigma):
-            return self._denoiser(x, sigma, context=self._cond)
-        cond, uncond = self._both(x, sigma)
-        return uncond + (cond - uncond) * self._scale
+        """x (B, C, H, W), sigma (B,) -> D (B, C, H, W)."""
+        if self._unguided:
+            cond, _ = self._contexts(self._next_call())
+            return self._denoiser(x, sigma, context=cond)
+        return self.both(x, sigma)[0]
 
     def both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """(D, D_u), for CFG++; where D_u is left out it is D_c as well."""
-        call, self._calls = self._calls, self._calls + 1
+        """x (B, C, H, W), sigma (B,) -> D and D_u, each (B, C, H, W); where D_u is left out it is D as well."""
+        call = self._next_call()
+        cond, uncond = self._contexts(call)
+        xs, sigmas = x[self._owners], sigma[self._owners]
         if self._skips(call, sigma):
-            cond = self._denoiser(x, sigma, context=self._cond)
-            return cond, cond
-        cond, uncond = self._both(x, sigma)
-        return uncond + (cond - uncond) * self._scale, uncond
+            d = self._mean(self._denoiser(xs, sigmas, context=cond), x)
+            return d, d
+        if cond.shape[1] == uncond.shape[1]:
+            d = self._denoiser(torch.cat([xs, x]), torch.cat([sigmas, sigma]), context=torch.cat([cond, uncond]))
+            d_c, d_u = d.split([len(xs), len(x)])
+        else:
+            d_c, d_u = self._denoiser(xs, sigmas, context=cond), self._denoiser(x, sigma, context=uncond)
+        denoised = d_u.clone()
+        for d_i, owner, weight in zip(d_c, self._owners, self._weights, strict=True):
+            denoised[owner] += (d_i - d_u[owner]) * weight
+        return denoised, d_u
 
-    def _both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        if self._cond.shape != self._uncond.shape:
-            return (
-                self._denoiser(x, sigma, context=self._cond),
-                self._denoiser(x, sigma, context=self._uncond),
-            )
-        cond, uncond = self._denoiser(
-            torch.cat([x, x]), torch.cat([sigma, sigma]), context=torch.cat([self._cond, self._uncond])
-        ).chunk(2)
-        return cond, uncond
+    def _mean(self, d_c: Tensor, x: Tensor) -> Tensor:
+        """The parts (N, C, H, W) of each picture in one, by their weights: (B, C, H, W)."""
+        if len(d_c) == len(x):
+            return d_c
+        total, weights = torch.zeros_like(x), x.new_zeros(len(x), 1, 1, 1)
+        for d_i, owner, weight in zip(d_c, self._owners, self._weights, strict=True):
+            total[owner] += d_i * weight
+            weights[owner] += weight
+        return torch.where(weights == 0, total, total / weights)
+
+    def _next_call(self) -> int:
+        call, self._calls = self._calls, self._calls + 1
+        return call
+
+    def _contexts(self, step: int) -> tuple[Tensor, Tensor]:
+        """(N, T, D) of all parts, N >= B, and (B, T', D) at that step."""
+        cond = stacked([part.at(step) for composed in self._cond for part, _ in composed.parts])
+        return cond, stacked([scheduled.at(step) for scheduled in self._uncond])

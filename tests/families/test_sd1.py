@@ -9,6 +9,7 @@ from modules.devices.choice import choose_compute
 from modules.families import sd1
 from modules.families.ldm_keys import UNET, VAE, unet_keys, unet_shape, vae_keys, vae_shape
 from modules.families.model import without_prefix
+from modules.prompting.encode import TextOptions
 from tests.tiny import ldm_tensors, tiny_parts
 
 COMPUTE = choose_compute(use_cpu=True)
@@ -75,17 +76,17 @@ def test_loaded_parts_compute_what_the_originals_do(tensors, parts):
         torch.testing.assert_close(model.unet(x, t, context).sample, parts["unet"](x, t, context).sample)
         pixels = parts["vae"].decode(x / sd1.LATENT_SCALE).sample.add(1).div(2).clamp(0, 1)
         torch.testing.assert_close(model.decode(x), pixels)
-        ids = torch.tensor(model.prompts.chunks("a red star"))
+        ids = torch.tensor([chunk.ids for chunk in model.prompts.chunks("a red star")])
         torch.testing.assert_close(model.prompts.encode(["a red star"]), parts["text"](ids).last_hidden_state)
 
 
 def test_clip_skip_takes_an_earlier_layer(tensors, parts):
     model = loaded(tensors)
-    ids = torch.tensor(model.prompts.chunks("a red star"))
+    ids = torch.tensor([chunk.ids for chunk in model.prompts.chunks("a red star")])
     with torch.inference_mode():
         states = parts["text"](ids, output_hidden_states=True).hidden_states
         expected = parts["text"].final_layer_norm(states[-2])
-        torch.testing.assert_close(model.prompts.encode(["a red star"], clip_skip=2), expected)
+        torch.testing.assert_close(model.prompts.encode(["a red star"], TextOptions(clip_skip=2)), expected)
 
 
 def test_missing_and_misshapen_weights_are_named(tensors):
