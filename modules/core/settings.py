@@ -122,17 +122,6 @@ class Optimizations(Section):
         description="Skip the negative prompt in every second step below this noise level; faster.",
     )
     s_min_uncond_all: bool = Field(False, title="Negative Guidance minimum sigma all steps")
-
-
-class Compatibility(Section):
-    """Compatibility"""
-
-    use_old_karras_scheduler_sigmas: bool = Field(False, title="Use old karras scheduler sigmas (0.1 to 10)")
-
-
-class Optimizations(Section):
-    """Optimizations"""
-
     pad_cond_uncond: bool = Field(
         False,
         title="Pad prompt/negative prompt",
@@ -148,6 +137,7 @@ class Optimizations(Section):
 class Compatibility(Section):
     """Compatibility"""
 
+    use_old_karras_scheduler_sigmas: bool = Field(False, title="Use old karras scheduler sigmas (0.1 to 10)")
     use_old_scheduling: bool = Field(
         False,
         title="Use old prompt editing timelines.",

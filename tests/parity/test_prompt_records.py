@@ -104,7 +104,7 @@ def test_infotext(name, monkeypatch):
     monkeypatch.setattr(plans, "VERSION", "v1.10.1")
     plan = plan_of(RUNS[name]["request"])
     guides = Conditions().guides(Model(), plan)  # type: ignore[arg-type]  # of a model only `prompts` is used
-    assert plan.infotext(plan.seeds[0], guides.fields) == RUNS[name]["infotext"]
+    assert plan.infotext(plan.seeds[0], plan.subseeds[0], guides.fields) == RUNS[name]["infotext"]
 
 
 @pytest.fixture(scope="module")
