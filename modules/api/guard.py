@@ -3,6 +3,7 @@
 It sees everything that app.py serves: this API, the page mounted beside it, their sockets and streams.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Collection
 
@@ -42,8 +43,12 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 found = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     found.setdefault(name, value)
@@ -52,7 +57,13 @@ class Guard:
         if refusal:
             await answer(*refusal)(scope, receive, send_with_headers)
         else:
-            await self._app(scope, _capped(receive), send_with_headers)
+            try:
+                await self._app(scope, _capped(receive), send_with_headers)
+            except asyncio.CancelledError:  # the server is being stopped and waits for nobody any more
+                if started:
+                    await send({"type": "http.response.body"})
+                else:
+                    await answer(503, "Stopping", STOPPING)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str] | None:
         hosts = headers.getlist("host")
@@ -73,6 +84,7 @@ class Guard:
         return None
 
 
+STOPPING = "The server is being stopped. Jobs that it took go on when it is started again."
 TOO_LARGE = f"The body is too large: at most {MAX_BODY // 2**20} MB are accepted."
 
 

@@ -1,6 +1,7 @@
 """Jobs and their pictures in SQLite; every change is on disk before the call returns."""
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from modules.core.errors import StorageError
+from modules.core.errors import InputError, StorageError
 from modules.requests.txt2img import Txt2ImgRequest
+
+log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "done", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("done", "stopped", "failed")
@@ -189,7 +192,17 @@ class JobStore:
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
         with self._lock:
             rows = self._db.execute(f"SELECT * FROM jobs {where}", values).fetchall()
-        return [_job(row) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append(_job(row))
+            except (ValueError, TypeError, InputError) as error:
+                log.warning("job %s cannot be read: %s", row["id"], error)
+                if row["state"] not in ENDED:
+                    self.end(
+                        row["id"], "failed", message="Another version stored this job, and this one cannot read it."
+                    )
+        return found
 
     def _images(self, where: str, values: Sequence[Any]) -> list[Image]:
         with self._lock:

@@ -169,3 +169,32 @@ def test_headers_on_every_answer(client):
 
 def test_host_names():
     assert [host_name(h) for h in ("A:1", "a", "[::1]:2", "a:b", "::1", "")] == ["a", "a", "[::1]", "", "", ""]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_requests_that_wait_when_the_server_stops_are_answered(begun):
+    sent: list[dict] = []
+
+    async def waiting(scope, receive, send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def stop_in_the_middle() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")]}
+        task = asyncio.create_task(Guard(waiting)(scope, no_message, send))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    asyncio.run(stop_in_the_middle())
+    assert sent[0]["status"] == (200 if begun else 503)
+    assert not sent[-1].get("more_body", False)
+    assert begun or "go on" in json.loads(sent[-1]["body"])["detail"]
+
+
+async def no_message() -> dict:
+    return {"type": "http.disconnect"}

@@ -348,3 +348,34 @@ def test_store_that_cannot_be_opened(tmp_path):
     (tmp_path / "jobs.sqlite3").write_bytes(b"no database at all, but long enough to look at " * 30)
     with pytest.raises(StorageError, match="jobs.sqlite3"):
         make_service(tmp_path, puppet_inline())
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    ["{", "{}x", '{"nonsense": 1}', '{"steps": 0}', "[]", '{"batch_size": 64, "width": 2048, "height": 2048}'],
+)
+def test_job_of_another_version_does_not_stop_the_start(tmp_path, request_text):
+    service = make_service(tmp_path, puppet_inline())
+    odd, good = service.submit(play()), service.submit(play())
+    service.store.close()
+    database = sqlite3.connect(Paths(data=tmp_path).jobs)
+    with database:
+        database.execute("UPDATE jobs SET request=? WHERE id=?", (request_text, odd.id))
+    with running(tmp_path, puppet_inline()) as service:
+        assert service.wait(good.id, 60).state == "done"
+        with pytest.raises(NotFound):
+            service.job(odd.id)
+    assert database.execute("SELECT state FROM jobs WHERE id=?", (odd.id,)).fetchall() == [("failed",)]
+    database.close()
+
+
+def test_end_that_could_not_be_written_is_made_up_for(tmp_path):
+    """The worker is idle, and a row says that a job runs: its end was lost, the job is not."""
+    with running(tmp_path, puppet_inline()) as service:
+        job = service.wait(service.submit(play()).id, 60)
+        database = sqlite3.connect(Paths(data=tmp_path).jobs)
+        with database:
+            database.execute("UPDATE jobs SET state='running' WHERE id=?", (job.id,))
+        database.close()
+        assert service.wait(job.id, 60).state == "done"
+        assert service.job(job.id).tries == 2
