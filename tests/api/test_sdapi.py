@@ -22,6 +22,10 @@ def decoded(text: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
+def pixels(answer: dict, index: int = 0) -> bytes:
+    return decoded(answer["images"][index]).tobytes()
+
+
 def test_a_picture(draw, service):
     answer = draw(seed=42, cfg_scale=5, negative_prompt="blue", sampler_name="Euler a", scheduler="Karras")
     assert set(answer) == {"images", "parameters", "info"}
@@ -38,11 +42,34 @@ def test_a_picture(draw, service):
 def test_info_has_the_fields_of_a1111(draw):
     info = json.loads(draw(n_iter=2, batch_size=2, seed=1)["info"])
     assert set(RECORDED["info"]) <= set(info)
-    assert [info[f"all_{name}"] for name in ("seeds", "prompts", "subseeds")] == [
-        [1, 2, 3, 4],
-        ["a red star"] * 4,
-        [-1] * 4,
-    ]
+    assert [info[f"all_{name}"] for name in ("seeds", "prompts")] == [[1, 2, 3, 4], ["a red star"] * 4]
+    assert info["all_subseeds"] == [info["subseed"] + i for i in range(4)]
+
+
+def test_variation_seeds(draw):
+    answer = draw(n_iter=2, seed=7, subseed=99, subseed_strength=0.5, seed_resize_from_w=128, seed_resize_from_h=64)
+    info = json.loads(answer["info"])
+    assert (info["all_seeds"], info["all_subseeds"]) == ([7, 7], [99, 100])
+    fields = parse_infotext(info["infotexts"][1]).fields
+    keys = ("Seed", "Variation seed", "Variation seed strength", "Seed resize from")
+    assert [fields[key] for key in keys] == ["7", "100", "0.5", "128x64"]
+    assert pixels(answer, 0) != pixels(answer, 1)
+    plain = pixels(draw(seed=7))
+    assert plain != pixels(draw(seed=7, subseed=99, subseed_strength=0.5))
+    assert plain == pixels(draw(seed=7, subseed=99))
+
+
+def test_sampler_settings_and_fields_change_the_picture(draw):
+    plain = pixels(draw(seed=7))
+    for change in (
+        {"s_churn": 20.0},
+        {"s_min_uncond": 15.0, "override_settings": {"s_min_uncond_all": True}},
+        {"override_settings": {"sgm_noise_multiplier": True}},
+        {"override_settings": {"always_discard_next_to_last_sigma": True}},
+        {"override_settings": {"sd_noise_schedule": "Zero Terminal SNR"}},
+        {"override_settings": {"randn_source": "NV"}},
+    ):
+        assert pixels(draw(seed=7, **change)) != plain, change
 
 
 def test_body_has_the_fields_and_defaults_of_a1111():
@@ -112,7 +139,6 @@ def test_what_is_not_there_yet_is_refused_by_name(client, service, name):
         "override_settings_restore_afterwards": False,
         **dict.fromkeys(("enable_hr", "tiling", "restore_faces"), True),
         **dict.fromkeys(("refiner_checkpoint", "firstpass_image", "script_name", "infotext"), "x"),
-        **dict.fromkeys(("seed_resize_from_w", "seed_resize_from_h"), 64),
     }.get(name, 0.5)
     before = service.store.recent(1)
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", name: wrong})

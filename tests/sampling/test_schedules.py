@@ -146,6 +146,6 @@ def test_unipc_times_span_the_model(skip_type):
 
 def test_zero_terminal_levels_keep_the_first_and_reach_nearly_no_signal():
     levels = LEVELS.zero_terminal()
-    assert levels.sigma_min == pytest.approx(LEVELS.sigma_min, rel=1e-4)
+    assert levels.sigma_min == pytest.approx(LEVELS.sigma_min, rel=1e-3)
     assert levels.sigma_max == pytest.approx(4518.76, rel=1e-4)
     assert (levels.sigmas.diff() > 0).all()
