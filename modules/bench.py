@@ -1,11 +1,11 @@
 """The benchmark: `python -m modules.bench` starts the program as a user would and prints a table.
 
-    page answers            from `python app.py` to the first answer of the page
-    first picture           from `python app.py` to the first picture of the API, 20 steps
-    one picture, warm       median wall time of POST /sdapi/v1/txt2img with 20 steps at the checkpoint's size, with CFG
-    model alone, warm       the same text encoding, 20 guided steps and decoding by plain calls, in this process
-    outside the model       share of the picture's time that is none of the model's
-    web process             resident memory of the web process after all that
+page answers            from `python app.py` to the first answer of the page
+first picture           from `python app.py` to the first picture of the API, 20 steps
+one picture, warm       median wall time of POST /sdapi/v1/txt2img with 20 steps at the checkpoint's size, with CFG
+model alone, warm       the same text encoding, 20 guided steps and decoding by plain calls, in this process
+outside the model       share of the picture's time that is none of the model's
+web process             resident memory of the web process after all that
 """
 
 import argparse

@@ -30,7 +30,7 @@ def xformers_trouble(device: torch.device) -> str | None:
     if device.type != "cuda":
         return "--xformers is not used: xformers needs an NVIDIA GPU."
     try:
-        import xformers.ops
+        import xformers.ops  # pyright: ignore[reportMissingImports]  # installed on request only
 
         q = torch.zeros(1, 8, 1, 32, device=device, dtype=torch.float16)
         xformers.ops.memory_efficient_attention(q, q, q)

@@ -1,7 +1,6 @@
 """The checkpoint in memory: loaded beside the old one, swapped when whole."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +55,7 @@ class Models:
 
 def _key(path: Path) -> Key:
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError as error:
         raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Choose another checkpoint.') from error
     return str(path), status.st_size, status.st_mtime_ns

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class LoadedModel:
     levels: NoiseLevels
     prompts: PromptEncoder
     unet: torch.nn.Module
-    vae: torch.nn.Module
+    vae: Any  # diffusers' AutoencoderKL
 
     def denoiser(self, levels: NoiseLevels | None = None) -> EpsDenoiser:
         """The U-Net as D(x; sigma), over its own levels or others drawn from them."""

@@ -7,6 +7,7 @@ text heads of width 64, eps prediction, the scaled-linear schedule.
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def load(
 class _TextEncoder:
     """CLIP's hidden states, normalised as SD 1.x was trained."""
 
-    def __init__(self, text: nn.Module, compute: Compute) -> None:
+    def __init__(self, text: Any, compute: Compute) -> None:
         self._text = text
         self._device = compute.device
 
@@ -108,14 +109,15 @@ def build_vae(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.
 
     shape = vae_shape(tensors)
     widths = tuple(tensors[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(shape.levels))
+    config: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * shape.levels,
+        "up_block_types": ("UpDecoderBlock2D",) * shape.levels,
+        "block_out_channels": widths,
+        "layers_per_block": shape.blocks,
+        "latent_channels": tensors["post_quant_conv.weight"].shape[0],
+    }
     with _empty_weights():
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * shape.levels,
-            up_block_types=("UpDecoderBlock2D",) * shape.levels,
-            block_out_channels=widths,
-            layers_per_block=shape.blocks,
-            latent_channels=tensors["post_quant_conv.weight"].shape[0],
-        )
+        vae = AutoencoderKL(**config)
     return _filled(vae, vae_keys(shape).to_module(tensors), device, dtype)
 
 

@@ -45,8 +45,10 @@ class _Brackets:
 
     def open(self, round: bool, piece: int) -> None:
         self._open[round].append(len(self.start))
-        for column, value in ((self.round, round), (self.start, piece), (self.end, 0), (self.closed, 0)):
-            column.append(value)
+        self.round.append(round)
+        self.start.append(piece)
+        self.end.append(0)
+        self.closed.append(0)
         self.weight.append(1.0)
 
     def any_open(self, round: bool) -> bool:

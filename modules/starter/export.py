@@ -25,6 +25,7 @@ def fold(autoencoder: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
     """Makes latents times LATENT_SCALE of mean 0 and deviation 1: `mean`, `std` (4,) are those of the latents so far."""
     scale = std * LATENT_SCALE
     quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
+    assert quant and post and post.bias is not None
     quant.bias[:4] = (quant.bias[:4] - mean) / scale
     quant.weight[:4] /= scale[:, None, None, None]
     quant.bias[4:] -= 2 * scale.log()

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .muon import optimisers
 from .share import Share
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +44,10 @@ class Recipe:
     save_seconds: float = 120.0
 
 
-class Average:
+class Average(Generic[M]):
     """Exponential moving average of a module's parameters, quick at first: decay min(ema, (1 + n) / (10 + n))."""
 
-    def __init__(self, module: nn.Module, ema: float) -> None:
+    def __init__(self, module: M, ema: float) -> None:
         self.module, self._ema = copy.deepcopy(module).requires_grad_(False).eval(), ema
 
     def update(self, module: nn.Module, step: int) -> None:
@@ -53,7 +56,7 @@ class Average:
 
 
 def fit(
-    module: nn.Module,
+    module: M,
     loss_at: Callable[[int], tuple[Tensor, dict[str, float]]],
     *,
     path: Path,
@@ -61,7 +64,7 @@ def fit(
     recipe: Recipe,
     on_save: Callable[[nn.Module, int], None] = lambda module, step: None,
     until_step: int | None = None,
-) -> nn.Module:
+) -> M:
     """Trains `module` by `loss_at(step)` until the budget is spent; returns the averaged module.
 
     Everything random in `loss_at` must be drawn from the step alone: then a run that was stopped and resumed from
@@ -125,7 +128,7 @@ def fit(
     return average.module
 
 
-def trained(module: nn.Module, path: Path) -> nn.Module:
+def trained(module: M, path: Path) -> M:
     """`module` with the averaged weights of a checkpoint, for use."""
     module.load_state_dict(torch.load(path, weights_only=True)["average"])
     return module.requires_grad_(False).eval()

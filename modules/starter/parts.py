@@ -1,5 +1,7 @@
 """The starter's three modules, untrained: Stable Diffusion 1.x made small."""
 
+from typing import Any
+
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -11,14 +13,13 @@ CHANNELS = (64, 128, 192)
 
 def make_autoencoder() -> AutoencoderKL:
     """(B, 3, 128, 128) in [-1, 1] <-> (B, 4, 16, 16)."""
+    levels: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (32, 64, 64, 128),
+    }
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(32, 64, 64, 128),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=32,
-        scaling_factor=LATENT_SCALE,
+        **levels, layers_per_block=1, latent_channels=4, norm_num_groups=32, scaling_factor=LATENT_SCALE
     )
 
 

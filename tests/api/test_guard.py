@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -67,7 +69,7 @@ def test_other_names(guarded, host):
 
 def raw(app, headers: list[tuple[bytes, bytes]], messages: list[dict], method: str = "POST") -> int:
     """The status of a request that an ordinary client cannot send."""
-    sent: list[dict] = []
+    sent: list[MutableMapping[str, Any]] = []
     scope = {"type": "http", "method": method, "path": "/", "raw_path": b"/", "query_string": b"", "headers": headers}
     pending = iter(messages)
 
@@ -173,14 +175,14 @@ def test_host_names():
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_requests_that_wait_when_the_server_stops_are_answered(begun):
-    sent: list[dict] = []
+    sent: list[MutableMapping[str, Any]] = []
 
     async def waiting(scope, receive, send) -> None:
         if begun:
             await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.Event().wait()
 
-    async def send(message: dict) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     async def stop_in_the_middle() -> None:

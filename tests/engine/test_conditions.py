@@ -1,5 +1,7 @@
 """What of the conditioning is kept across jobs, and what makes it anew."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -92,7 +94,8 @@ def test_the_last_used_are_kept():
 
 
 def test_an_edit_switches_tensors_with_the_step():
-    cond = Conditions().guides(Model(), plan("[red:blue:2] star", steps=4)).cond
+    model: Any = Model()
+    cond = Conditions().guides(model, plan("[red:blue:2] star", steps=4)).cond
     ((scheduled, weight),) = cond.parts
     ids = torch.tensor([TOKENIZER.encode(word).ids[0] for word in ("red", "red", "red", "blue", "blue")])
     found = [scheduled.at(step)[1, 0].item() for step in (0, 1, 2, 3, 4)]

@@ -45,9 +45,8 @@ def test_full_size_shapes_are_read_off_the_keys():
 
 
 def test_keys_go_there_and_back(tensors):
-    for prefix, keys, shape in ((UNET, unet_keys, unet_shape), (VAE, vae_keys, vae_shape)):
-        ldm = without_prefix(tensors, prefix)
-        table = keys(shape(ldm))
+    unet, vae = without_prefix(tensors, UNET), without_prefix(tensors, VAE)
+    for ldm, table in ((unet, unet_keys(unet_shape(unet))), (vae, vae_keys(vae_shape(vae)))):
         back = table.to_ldm(table.to_module(ldm))
         assert back.keys() == ldm.keys()
         assert all(torch.equal(back[key], ldm[key]) for key in ldm)

@@ -35,7 +35,9 @@ def planned(case: dict[str, Any]):
 
 def infotexts(case: dict[str, Any]) -> list[str]:
     plan = planned(case)
-    return [plan.infotext(*seeds, {}).replace(VERSION, "v1.10.1") for seeds in zip(plan.seeds, plan.subseeds, strict=True)]
+    return [
+        plan.infotext(*seeds, {}).replace(VERSION, "v1.10.1") for seeds in zip(plan.seeds, plan.subseeds, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", RECORDED)
