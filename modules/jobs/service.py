@@ -243,9 +243,10 @@ class JobService:
             self.bell.ring()
 
     def _consume(self, job: Job) -> None:
-        settings = Settings().changed(job.options)
+        known = Settings().flat()  # another version may have stored more options, or fewer
+        settings = Settings().changed({name: value for name, value in job.options.items() if name in known})
         done = frozenset(image.position for image in self.store.images(job.id))
-        order = Order(job=job.id, request=job.request, seed=job.seed, options=job.options, done=done)
+        order = Order(job=job.id, request=job.request, seed=job.seed, options=settings.flat(), done=done)
         stall = settings.system.engine_stall_seconds
         with contextlib.closing(self._executor.run(order, self._cancel, stall_seconds=stall)) as events:
             self._take(events, job, settings)

@@ -98,7 +98,8 @@ def test_two_kills_park_the_job_and_the_next_one_works(server):
 def kill_server(server: Server) -> None:
     """kill -9; its engine ends by itself."""
     engine = until(server.engine, PATIENCE)
-    process = server.process
+    process = server._process
+    assert process is not None
     process.kill()
     process.wait(30)
     until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, 60)

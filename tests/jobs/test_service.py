@@ -1,5 +1,6 @@
 """The queue over a real store: nothing accepted is lost, whatever dies."""
 
+import json
 import os
 import sqlite3
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from modules.core.errors import InputError, NotFound, QueueFull, StorageError
 from modules.core.paths import Paths
+from modules.core.settings import Settings
 from modules.jobs import service as service_module
 from modules.jobs.executors.process import ProcessExecutor
 from modules.jobs.store import Job, JobStore
@@ -379,3 +381,24 @@ def test_end_that_could_not_be_written_is_made_up_for(tmp_path):
         database.close()
         assert service.wait(job.id, 60).state == "done"
         assert service.job(job.id).tries == 2
+
+
+def test_options_that_another_version_stored(tmp_path):
+    service = make_service(tmp_path, puppet_inline())
+    job = service.submit(play(override_settings={"eta_ancestral": 0.5}))
+    service.store.close()
+    database = sqlite3.connect(Paths(data=tmp_path).jobs)
+    with database:
+        options = {"eta_ancestral": 0.5, "an_option_of_tomorrow": 1, "sd_model_checkpoint": "model.safetensors"}
+        database.execute("UPDATE jobs SET options=? WHERE id=?", (json.dumps(options), job.id))
+    database.close()
+    orders = []
+    executor = puppet_inline()
+    run = executor.run
+    executor.run = lambda order, *rest, **more: (orders.append(order), run(order, *rest, **more))[1]
+    with running(tmp_path, executor) as service:
+        assert service.wait(job.id, 60).state == "done"
+    assert (
+        orders[0].options
+        == Settings().changed({"eta_ancestral": 0.5, "sd_model_checkpoint": "model.safetensors"}).flat()
+    )
