@@ -1,7 +1,9 @@
 """Writes the trained parts as one Stable Diffusion 1.x file."""
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -11,11 +13,14 @@ from transformers import CLIPTextModel
 
 from modules.families.ldm_keys import TEXT, UNET, VAE, UNetShape, VaeShape, text_keys, unet_keys, vae_keys
 
+from .captions import tell
 from .parts import LATENT_SCALE
+from .scene import training_scene
+from .words import lesson
 
 DEFAULTS = {
-    "width": 128, "height": 128, "steps": 20, "cfg_scale": 4.0, "sampler_name": "Euler", "scheduler": "Automatic",
-    "prompt": "a flat illustration of a red cat on the beach",
+    "width": 128, "height": 128, "steps": 20, "cfg_scale": 3.0, "sampler_name": "Euler", "scheduler": "Automatic",
+    "prompt": "a watercolour painting of a big red mushroom in a meadow",
 }  # fmt: skip
 """What the page starts from with this checkpoint."""
 
@@ -31,6 +36,25 @@ def fold(autoencoder: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
     quant.bias[4:] -= 2 * scale.log()
     post.bias += post.weight[:, :, 0, 0] @ mean
     post.weight *= scale[None, :, None, None]
+
+
+def known_tokens(captions: int = 20_000) -> list[int]:
+    """The token ids that training has met, as far as so many captions tell."""
+    rng, found = random.Random("known tokens"), set()
+    for _ in range(captions):
+        scene = training_scene(rng)
+        found.update(lesson(scene, tell(scene, rng), rng).ids)
+    return sorted(found)
+
+
+@torch.no_grad()
+def forget_unknown(text: CLIPTextModel) -> None:
+    """Clear the embeddings of all other tokens: their random start says nothing, and zeros take no space when packed."""
+    layer: Any = text.get_input_embeddings()
+    known = known_tokens()
+    kept = layer.weight[known].clone()
+    layer.weight.zero_()
+    layer.weight[known] = kept
 
 
 def ldm_tensors(unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CLIPTextModel) -> dict[str, Tensor]:
@@ -52,6 +76,7 @@ def ldm_tensors(unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CL
 
 def export(path: Path, unet: UNet2DConditionModel, autoencoder: AutoencoderKL, text: CLIPTextModel) -> None:
     """Writes the checkpoint; the autoencoder must be folded."""
+    forget_unknown(text)
     metadata = {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": "Atelier starter",
