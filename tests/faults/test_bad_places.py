@@ -166,5 +166,5 @@ def test_nothing_is_left_behind(serve):
     engine = server.engine()
     assert engine is not None
     server.stop()
-    assert not engine.is_server()
+    assert not engine.is_running()
     assert "Traceback" not in server.log, server.log
