@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from tests.browser.page import Atelier
 from tests.server import Server
 
-PATIENCE = 240_000  # milliseconds: a machine that is busy with other things is slow, not wrong
+PATIENCE = 120_000  # milliseconds: a machine that is busy with other things is slow, not wrong
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = (
     "--no-sandbox",

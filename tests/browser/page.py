@@ -4,6 +4,12 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
+TELL = """() => {
+  window.told = false;
+  const observer = new MutationObserver(() => { window.told = true; observer.disconnect(); });
+  observer.observe(document.body, { attributeFilter: ["data-job"] });
+}"""
+
 
 class Atelier:
     """One open page."""
@@ -56,9 +62,11 @@ class Atelier:
         return self.page.locator(f".results {selector}")
 
     def generate(self) -> "Atelier":
-        """Press Ctrl+Enter in the prompt, and wait until the job is taken."""
+        """Press Ctrl+Enter in the prompt, and wait until the page tells of the job (a quick one may be over by then)."""
+        self.page.evaluate(TELL)
         self.field("prompt").press("Control+Enter")
-        return self.running()
+        self.page.wait_for_function("window.told")
+        return self
 
     def running(self) -> "Atelier":
         """Wait until this page's job is at work."""

@@ -34,14 +34,14 @@ def hues(picture: Image.Image) -> list[int]:
 
 
 def test_a_red_thing_comes_out_red(atelier: Atelier, server: Server):
-    atelier.set(prompt="a big red heart in the snow", steps=20, seed=7).generate()
+    atelier.set(prompt="a big red heart in the snow", steps=20, batch_count=12, seed=7).generate()
     words = atelier.find(".progress .words")
-    expect(words).to_have_text(re.compile(r"Step [1-9]\d*/20 · \d+ %"))
+    expect(words).to_have_text(re.compile(r"Step [1-9]\d*/20 · batch \d+/12 · \d+ %"))
     expect(atelier.page).to_have_title(re.compile(r"^\[\d+%.*\] Atelier$"))
     seen = atelier.find(".progress").get_attribute("aria-valuenow")
     expect(atelier.find(".progress")).not_to_have_attribute("aria-valuenow", seen or "")
     atelier.finished()
-    expect(atelier.find(".status")).to_have_text(re.compile(r"^1 picture in "))
+    expect(atelier.find(".status")).to_have_text(re.compile(r"^12 pictures in "))
     expect(atelier.page).to_have_title("Atelier")
 
     data = server.get(atelier.large()).content
@@ -50,7 +50,8 @@ def test_a_red_thing_comes_out_red(atelier: Atelier, server: Server):
     parsed = parse_infotext(infotext)
     assert (parsed.prompt, parsed.fields["Seed"], parsed.fields["Steps"]) == ("a big red heart in the snow", "7", "20")
     (saved,) = [path for path in server.pictures() if path.read_bytes() == data]
-    assert Image.open(saved).info["parameters"] == shown.info["parameters"] == infotext
+    with Image.open(saved) as kept:
+        assert kept.info["parameters"] == shown.info["parameters"] == infotext
     assert "txt2img-images" in saved.parts
 
     width, height = shown.size
@@ -99,7 +100,7 @@ def test_skip_goes_on_to_the_next_batch(atelier: Atelier):
 
 
 def test_a_live_preview_is_shown(atelier: Atelier):
-    atelier.set(width=64, height=64, steps=12, batch_count=2).generate()
+    atelier.set(width=64, height=64, steps=40, batch_count=100).generate()
     preview = atelier.find(".stage.live img")
     expect(preview).to_have_attribute("src", re.compile(r"/atelier/preview/[0-9a-f]{32}\?n=\d+"))
     first = preview.get_attribute("src")
@@ -122,7 +123,7 @@ def test_a_wrong_value_is_told_and_the_page_goes_on(atelier: Atelier):
 
 def test_two_quick_presses_are_one_job(atelier: Atelier, server: Server):
     before = len(server.get("/atelier/jobs").json()["jobs"])
-    atelier.set(**QUICK)
+    atelier.set(**QUICK, batch_count=60)
     atelier.page.evaluate("for (let i = 0; i < 5; i++) document.getElementById('txt2img_generate').click()")
     atelier.running()
     atelier.page.evaluate("document.getElementById('txt2img_generate').click()")
@@ -219,13 +220,13 @@ def test_the_form_follows_the_checkpoint_until_it_is_touched(atelier: Atelier, s
 
 
 def test_a_killed_engine_comes_back_and_the_picture_comes(atelier: Atelier, server: Server):
-    atelier.set(**{**QUICK, "steps": 8}, batch_count=4, prompt="a red apple").generate().at_least(2)
+    atelier.set(**{**QUICK, "steps": 40}, batch_count=30, prompt="a red apple").generate().at_least(2)
     first = atelier.find(".thumbnail:not(.live) img").first.get_attribute("src")
     killed = server.kill_engine()
     until(lambda: not psutil.pid_exists(killed), 30)
     expect(atelier.find(".words")).to_have_text(re.compile("engine"))
     atelier.finished()
-    assert atelier.pictures(4)[0] == first
+    assert atelier.pictures(30)[0] == first
     expect(atelier.find(".status")).to_contain_text("The engine had to be started again on the way.")
 
 
