@@ -128,7 +128,8 @@ def test_menus_come_from_the_catalogue(tab: Txt2ImgTab, service: JobService):
     picker, samplers, schedules, _ = tab.fill(None)
     assert samplers["choices"] == [s.name for s in service.catalogue.samplers]
     assert schedules["choices"] == [s.label for s in service.catalogue.schedules]
-    assert [name for _, name in picker["choices"]] == ["large.safetensors", "small.safetensors"]
+    names = [name for _, name in picker["choices"]]
+    assert names == ["large.safetensors", "small.safetensors", "starter.safetensors"]  # the bundled one is always there
 
 
 def test_errors_become_sentences_in_the_pages_words(tab: Txt2ImgTab, notices: list[str]):
