@@ -45,6 +45,19 @@ class CheapPreview:
         return torch.linalg.lstsq(torch.cat([x, x.new_ones(len(x), 1)], dim=1), y).solution
 
 
+class Previews:
+    """The cheap preview of the model in use, fitted once and kept for all its jobs."""
+
+    def __init__(self) -> None:
+        self._last: tuple[LoadedModel, CheapPreview] | None = None
+
+    def of(self, model: LoadedModel) -> CheapPreview:
+        """The preview of that model."""
+        if self._last is None or self._last[0] is not model:
+            self._last = (model, CheapPreview(model))
+        return self._last[1]
+
+
 def to_images(pixels: Tensor) -> list[Image.Image]:
     """(B, 3, H, W) in [0, 1] -> PIL pictures, rounded down to 8 bits as A1111 does."""
     arrays = (255.0 * pixels.permute(0, 2, 3, 1).numpy()).astype(np.uint8)

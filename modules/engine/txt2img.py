@@ -11,7 +11,7 @@ from modules.engine.conditions import Conditions, Guides
 from modules.engine.context import Context
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
-from modules.engine.preview import CheapPreview, grid, to_images
+from modules.engine.preview import CheapPreview, Previews, grid, to_images
 from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
@@ -31,6 +31,7 @@ class Toolbox:
     schedules: Registry[Schedule]
     catalogue: Catalogue
     conditions: Conditions = field(default_factory=Conditions)
+    previews: Previews = field(default_factory=Previews)
 
 
 class Interrupted(Exception):
@@ -58,7 +59,7 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
             Warned(message=f"<{kind}:...> in the prompt has no effect: this version has no such networks yet.")
         )
     guides = tools.conditions.guides(model, plan)
-    preview = CheapPreview(model)
+    preview = tools.previews.of(model)
     stopped = False
     for batch in plan.batches:
         if order.done.issuperset(batch.positions):
