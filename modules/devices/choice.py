@@ -10,11 +10,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Where the networks run (`device`, `dtype`); the autoencoder may need more range (`vae_dtype`)."""
+    """Where the networks run (`device`, `dtype`); the autoencoder may need more range (`vae_dtype`).
+
+    `xformers`: the U-Net uses xformers attention instead of PyTorch's own.
+    """
 
     device: torch.device
     dtype: torch.dtype
     vae_dtype: torch.dtype
+    xformers: bool = False
 
 
 def choose_compute(*, use_cpu: bool = False, no_half: bool = False) -> Compute:

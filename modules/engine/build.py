@@ -1,6 +1,7 @@
 """The composition root of the engine process."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from modules.core.paths import Paths
@@ -23,8 +24,10 @@ def build_engine(
     """An engine over these folders; `warm` names a checkpoint to load at once ("" is the first one)."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     compute = choose_compute(use_cpu=use_cpu, no_half=no_half)
-    if xformers and (trouble := xformers_trouble(compute.device)):
-        log.warning("%s", trouble)
+    if xformers:
+        trouble = xformers_trouble(compute.device)
+        compute = replace(compute, xformers=trouble is None)
+        log.warning("%s", trouble) if trouble else log.info("xformers attention is used.")
     samplers, schedules = build_samplers(), build_schedules()
     catalogue = Catalogue(
         samplers=tuple(s.entry for _, s in samplers.items()), schedules=tuple(s.entry for _, s in schedules.items())

@@ -42,7 +42,9 @@ def load(
 ) -> LoadedModel:
     """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
     device = compute.device
-    unet = build_unet(without_prefix(tensors, UNET), device, compute.dtype)
+    unet: Any = build_unet(without_prefix(tensors, UNET), device, compute.dtype)
+    if compute.xformers:
+        unet.enable_xformers_memory_efficient_attention()
     vae = build_vae(without_prefix(tensors, VAE), device, compute.vae_dtype)
     text = build_text(without_prefix(tensors, TEXT), device, compute.dtype)
     width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]

@@ -1,5 +1,7 @@
 """Loading a Stable Diffusion 1.x file: every weight at its place, and diffusers' own conversion agrees."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
@@ -102,3 +104,10 @@ def test_detection(tensors):
     assert sd1.detect(shapes)
     assert not sd1.detect({key: shape for key, shape in shapes.items() if not key.startswith("cond_stage_model.")})
     assert not sd1.detect({**shapes, f"{UNET}input_blocks.0.0.weight": (32, 9, 3, 3)})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it would work there")
+def test_xformers_is_asked_for_where_it_was_chosen(tensors):
+    # without a GPU diffusers refuses: proof enough that the choice reaches it
+    with pytest.raises((ModuleNotFoundError, ValueError), match="(?i)xformers|gpu"):
+        sd1.load(tensors, name="tiny", sha256="", native_size=64, compute=replace(COMPUTE, xformers=True))
