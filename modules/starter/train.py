@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from .evaluate import CHECKPOINT, READER
 from .export import export, fold
 from .fit import Budget, trained
+from .hints import Hinted
 from .latents import encode_scenes, statistics
-from .parts import make_autoencoder, make_unet
+from .parts import make_autoencoder
 from .train_autoencoder import polish, train_autoencoder
 from .train_reader import train_reader
 from .train_text import Schooled, train_text
@@ -61,7 +62,7 @@ def write(work: Path) -> None:
     autoencoder = trained(make_autoencoder(), polished if polished.exists() else work / "autoencoder.pt")
     text = trained(Schooled(), work / "text.pt").encoder
     fold(autoencoder, *statistics(torch.load(work / "latents.pt")))
-    export(CHECKPOINT, trained(make_unet(), work / "unet.pt"), autoencoder, text)
+    export(CHECKPOINT, trained(Hinted(), work / "unet.pt").unet, autoencoder, text)
     print(f"{CHECKPOINT}: {CHECKPOINT.stat().st_size / 1e6:.1f} MB")
 
 

@@ -14,8 +14,9 @@ from transformers import CLIPTextModel
 from .captions import tell
 from .diffusion import alphas_cumprod, ddim
 from .fit import Budget, Recipe, fit
+from .hints import Hinted, hint_loss
 from .latents import scene_at, statistics
-from .parts import CHANNELS, make_unet
+from .parts import CHANNELS
 from .words import lesson, tokenize
 
 WATCHED = (
@@ -27,14 +28,18 @@ WATCHED = (
 )  # fmt: skip
 
 
+HINTS = 0.05
+"""Weight of the hints beside the noise's error."""
+
+
 def train_unet(
     path: Path, budget: Budget, *, text: CLIPTextModel, latents: Tensor, autoencoder: AutoencoderKL | None = None, seed: int = 0,
     batch: int = 32, rate: float = 1.5e-3, channels: tuple[int, ...] = CHANNELS, save_seconds: float = 300, until_step: int | None = None,
 ) -> UNet2DConditionModel:  # fmt: skip
     """Trains, or goes on training, the checkpoint at `path`. `latents`: (N, 4, 16, 16) of `scene_at(0..N-1)`."""
     torch.manual_seed(seed)
-    unet, abar = make_unet(channels), alphas_cumprod()
-    unet.set_attn_processor(AttnProcessor())  # twice as fast as torch's fused attention to train on a CPU
+    model, abar = Hinted(channels), alphas_cumprod()
+    model.unet.set_attn_processor(AttnProcessor())  # twice as fast as torch's fused attention to train on a CPU
     mean, std = (v[:, None, None] for v in statistics(latents))
     text.requires_grad_(False).eval()
     empty = tokenize([""])
@@ -42,8 +47,10 @@ def train_unet(
     def loss_at(step: int):
         rng, noise = random.Random(f"unet {seed}/{step}"), torch.Generator().manual_seed(seed * 1_000_003 + step)
         chosen = rng.sample(range(len(latents)), batch)
-        ids = torch.tensor([_ids(scene_at(i), rng) for i in chosen])
-        ids[: batch // 10 + (rng.random() < batch % 10 / 10)] = empty
+        scenes = [scene_at(i) for i in chosen]
+        ids = torch.tensor([_ids(scene, rng) for scene in scenes])
+        told = torch.arange(batch) >= batch // 10 + (rng.random() < batch % 10 / 10)
+        ids[~told] = empty
         x = (latents[chosen].float() - mean) / std
         t = ((torch.randperm(batch, generator=noise) + torch.rand(batch, generator=noise)) * (1000 / batch)).long()
         eps = torch.randn(x.shape, generator=noise)
@@ -51,21 +58,30 @@ def train_unet(
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 states = text(ids).last_hidden_state
-            made = unet(a.sqrt() * x + (1 - a).sqrt() * eps, t, states).sample.float()
-        each = (made - eps).square().mean((1, 2, 3))
-        snr = (a / (1 - a)).flatten()
-        return (each * snr.clamp(max=5) / snr).mean(), {"mse": each.mean().item(), "late": each[t > 500].mean().item()}
+            made, logits = model(a.sqrt() * x + (1 - a).sqrt() * eps, t, states)
+        each = (made.float() - eps).square().mean((1, 2, 3))
+        hints = hint_loss(logits, scenes, told)
+        parts = {"mse": each.mean().item(), "late": each[t > 500].mean().item(), "hints": hints.item()}
+        return (each * weight(a.flatten() / (1 - a.flatten()))).mean() + HINTS * hints, parts
 
     def watch(average, step: int) -> None:
         if autoencoder is None:
             return
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            made = ddim(average, text(tokenize(list(WATCHED))).last_hidden_state, text(empty).last_hidden_state)
+            made = ddim(average.unet, text(tokenize(list(WATCHED))).last_hidden_state, text(empty).last_hidden_state)
             pixels = autoencoder.decoder(autoencoder.post_quant_conv(made * std + mean)).float()
         sheet(pixels, columns=6).save(path.with_name(f"watch-{step:06}.png"))
 
     recipe = Recipe(rate=rate, warmup=150, ema=0.9985, save_seconds=save_seconds)
-    return fit(unet, loss_at, path=path, budget=budget, recipe=recipe, on_save=watch, until_step=until_step)
+    return fit(model, loss_at, path=path, budget=budget, recipe=recipe, on_save=watch, until_step=until_step).unet
+
+
+def weight(snr: Tensor) -> Tensor:
+    """Of the squared error of the noise, by signal-to-noise ratio: as of v with min-SNR 5 (arXiv:2303.09556), at most 8.
+
+    What the words decide is decided at high noise, where an error of the noise is a large one of the picture.
+    """
+    return ((1 + snr.clamp(max=5)) / snr).clamp(max=8)
 
 
 def _ids(scene, rng: random.Random) -> list[int]:

@@ -8,9 +8,10 @@ from torch import nn
 
 from modules.starter.draw import draw
 from modules.starter.fit import Budget, Recipe, fit
+from modules.starter.hints import HEADS, hint_loss, labels
 from modules.starter.judge import judge
 from modules.starter.reader import Reader, Reading, Seen, read
-from modules.starter.scene import Scene, Thing, random_scene
+from modules.starter.scene import COLOURS, KINDS, Scene, Thing, random_scene
 from modules.starter.train_autoencoder import to_tensor
 from modules.starter.train_reader import reading_loss, wanted_maps
 from modules.starter.train_text import Schooled
@@ -89,3 +90,16 @@ def test_judge_wants_kind_colour_and_relation():
     assert (swapped.kind, swapped.colour, swapped.both, swapped.place) == (1, 0, 0, 0)
     missing = judge(scene, Reading((seen("cat", "red", 32),), "beach", "flat"))
     assert (missing.kind, missing.related, missing.nothing_else) == (0.5, 0, 0)
+
+
+def test_hints_name_what_a_cell_shows():
+    scene = next(one for i in range(99) if len((one := random_scene(random.Random(i))).things) == 2)
+    kind, colour = labels([scene])
+    for thing in scene.things:
+        assert kind[0, thing.y // 8, thing.x // 8] == KINDS.index(thing.kind)
+        assert colour[0, thing.y // 8, thing.x // 8] == COLOURS.index(thing.colour)
+    assert kind[0, 0, 0] == len(KINDS)
+    logits = torch.zeros(1, HEADS, 16, 16)
+    logits.scatter_(1, kind[:, None], 20.0)
+    logits.scatter_(1, (len(KINDS) + 1 + colour.clamp(min=0))[:, None], 20.0)
+    assert hint_loss(logits, [scene], torch.tensor([True])) < 1e-3 < hint_loss(-logits, [scene], torch.tensor([True]))
