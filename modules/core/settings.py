@@ -122,6 +122,11 @@ class Optimizations(Section):
         description="Skip the negative prompt in every second step below this noise level; faster.",
     )
     s_min_uncond_all: bool = Field(False, title="Negative Guidance minimum sigma all steps")
+    batch_cond_uncond: bool = Field(
+        True,
+        title="Batch cond/uncond",
+        description="Prompt and negative prompt in one batch; without, less memory and more time.",
+    )
     pad_cond_uncond: bool = Field(
         False,
         title="Pad prompt/negative prompt",

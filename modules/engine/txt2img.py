@@ -123,6 +123,7 @@ def denoise(
             every=options["s_min_uncond_all"],
             until=options["skip_early_cond"] * request.steps * (2 if plan.sampler.second_order else 1),
         ),
+        together=options["batch_cond_uncond"],
     )
     watcher = Watcher(batch, plan, model, preview, context)
     watcher.tell(0)

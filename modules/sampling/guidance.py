@@ -27,7 +27,8 @@ class Skips:
 
 
 class Guided:
-    """D = D_u + sum_i w_i s (D_i - D_u) with guidance scale s; all in one batch where their contexts are equally long.
+    """D = D_u + sum_i w_i s (D_i - D_u) with guidance scale s; all in one batch where their contexts are equally long, unless
+    they are not to be `together`.
 
     `cond` and `uncond` hold one entry a picture, or are tensors (B, T, D) that stay the same. Every call is a step of
     their schedules, the first being number 0, as in A1111. D_u is left out where it has no weight, and where `skips`
@@ -41,6 +42,8 @@ class Guided:
         uncond: Sequence[Scheduled] | Tensor,
         scale: float,
         skips: Skips | None = None,
+        *,
+        together: bool = True,
     ) -> None:
         self._denoiser = denoiser
         self._cond = [Composed(((Scheduled.constant(c), 1.0),)) for c in cond] if isinstance(cond, Tensor) else cond
@@ -49,6 +52,7 @@ class Guided:
         self._weights = [weight * scale for composed in self._cond for _, weight in composed.parts]
         self._unguided = len(self._owners) == len(self._cond) and all(w == 1 for w in self._weights)
         self._skips = skips or Skips()
+        self._together = together
         self._calls = 0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ class Guided:
         if self._skips(call, sigma):
             d = self._mean(self._denoiser(xs, sigmas, context=cond), x)
             return d, d
-        if cond.shape[1] == uncond.shape[1]:
+        if self._together and cond.shape[1] == uncond.shape[1]:
             d = self._denoiser(torch.cat([xs, x]), torch.cat([sigmas, sigma]), context=torch.cat([cond, uncond]))
             d_c, d_u = d.split([len(xs), len(x)])
         else:

@@ -16,12 +16,11 @@ from modules.requests.txt2img import make_request
 RECORDED = json.loads(Path(__file__).with_name("data").joinpath("infotexts.json").read_text("utf-8"))
 FOLDERS = ("a_samplers", "b_schedulers", "f_seeds", "m_sgm_noise")
 CATALOGUE = Catalogue.model_validate_json(SHIPPED.read_bytes())
-WITHOUT_TRACE = ("batch_cond_uncond",)  # options that are not here, because their pictures are the same
 
 
 def planned(case: dict[str, Any]):
     values = dict(case["request"])
-    overrides = {k: v for k, v in values.pop("override_settings", {}).items() if k not in WITHOUT_TRACE}
+    overrides = values.pop("override_settings", {})
     request = make_request(values)
     return make_plan(
         request,

@@ -1,11 +1,10 @@
 """The prompt language against what A1111 1.10.1 recorded.
 
 What is in data/ needs no checkpoint. With ATELIER_PARITY (the folder of records) and ATELIER_PARITY_CHECKPOINT (the
-checkpoint they were made with) the conditioning is compared too, and whole runs, latent by latent.
+checkpoint they were made with) the conditioning is compared too.
 """
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,9 @@ from modules.core.settings import Settings
 from modules.devices.choice import Compute
 from modules.engine import plan as plans
 from modules.engine.conditions import Conditions
-from modules.engine.context import Context
 from modules.engine.plan import make_plan
-from modules.engine.preview import CheapPreview
-from modules.engine.txt2img import Toolbox, denoise
 from modules.families import sd1
 from modules.families.ldm_keys import TEXT
-from modules.jobs.executors.base import Cancel
 from modules.prompting.attention import parse_attention
 from modules.prompting.compose import split_composed
 from modules.prompting.encode import PromptEncoder, TextOptions
@@ -30,16 +25,13 @@ from modules.prompting.schedule import Timeline, schedule
 from modules.prompting.tokenizer import build_tokenizer
 from modules.requests.catalogue import SHIPPED, Catalogue
 from modules.requests.txt2img import make_request
-from modules.sampling.registry import build_samplers
-from modules.sampling.schedules import build_schedules
+from tests.parity.runs import CHECKPOINT, RECORDS, relative
 
 pytestmark = pytest.mark.parity
 
 DATA = Path(__file__).parent / "data"
 PROMPTS = json.loads((DATA / "prompts.json").read_text("utf-8"))
 RUNS = json.loads((DATA / "prompt_runs.json").read_text("utf-8"))
-RECORDS = Path(os.environ.get("ATELIER_PARITY", "/nowhere"))
-CHECKPOINT = Path(os.environ.get("ATELIER_PARITY_CHECKPOINT", "/nowhere"))
 TOKENIZER = build_tokenizer()
 CPU = Compute(device=torch.device("cpu"), dtype=torch.float32, vae_dtype=torch.float32)
 
@@ -128,35 +120,3 @@ def test_conditioning(name, text_encoder):
             errors[case] = relative(encoded, recorded[case])
             print(f"{case:28} {errors[case]:.1e}")
     assert max(errors.values()) <= 1e-4
-
-
-@pytest.fixture(scope="module")
-def model():
-    return sd1.load(sd1.load_file(CHECKPOINT), name="synth15", sha256="", native_size=None, compute=CPU)
-
-
-@needs_checkpoint
-@pytest.mark.parametrize("name", RUNS)
-def test_whole_run(name, model):
-    (path,) = RECORDS.glob(f"*/{name}.npz")
-    recorded = np.load(path)["latent"]
-    error = relative(draw(model, RUNS[name]["request"]), recorded)
-    print(f"{name:28} {error:.1e}")
-    assert error <= 1e-3
-
-
-def draw(model, request):
-    """The latents of a request, (B, 4, H/8, W/8)."""
-    plan = plan_of(request)
-    samplers, schedules = build_samplers(), build_schedules()
-    tools = Toolbox(models=None, samplers=samplers, schedules=schedules, catalogue=Catalogue())  # type: ignore[arg-type]
-    context = Context(emit=lambda event: None, cancel=Cancel())
-    with torch.inference_mode():
-        guides = tools.conditions.guides(model, plan)
-        return denoise(model, plan.batches[0], plan, guides, tools, CheapPreview(model), context).numpy()
-
-
-def relative(value, record):
-    """Relative L2 difference."""
-    assert value.shape == record.shape
-    return float(np.linalg.norm(value - record) / np.linalg.norm(record))

@@ -14,10 +14,11 @@ class Answers:
     """D = mean of the context, at any x; counts what it is asked."""
 
     def __init__(self):
-        self.asked = 0
+        self.asked = self.calls = 0
 
     def __call__(self, x, sigma, *, context):
         self.asked += len(x)
+        self.calls += 1
         return torch.ones_like(x) * context.mean(dim=(1, 2)).view(-1, 1, 1, 1)
 
 
@@ -32,6 +33,13 @@ def test_scale():
     model = Answers()
     assert value(Guided(model, COND, UNCOND, 1.0)(X, SIGMA)) == [2.0]
     assert model.asked == 2
+
+
+@pytest.mark.parametrize(("together", "calls"), [(True, 1), (False, 2)])
+def test_one_batch_or_two(together, calls):
+    model = Answers()
+    assert value(Guided(model, COND, UNCOND, 3.0, together=together)(X, SIGMA)) == [4.0]
+    assert (model.calls, model.asked) == (calls, 4)
 
 
 def test_both():
