@@ -11,7 +11,7 @@ class Share:
     """Gives torch the cores that other processes leave free: two threads on one free core are slower than one."""
 
     def __init__(self, every: float = 10.0) -> None:
-        self._every, self._cores = every, os.cpu_count() or 1
+        self._every, self._cores = every, _cores()
         self._then = (time.monotonic(), self._busy(), time.process_time())
 
     def adapt(self) -> None:
@@ -34,3 +34,8 @@ class Share:
             return 0.0
         ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:8]]
         return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
