@@ -16,9 +16,11 @@ class NoiseLevels:
     """
 
     def __init__(self, alphas_cumprod: Tensor, *, quantized: bool = False) -> None:
-        self.alphas_cumprod = alphas_cumprod
-        self.sigmas = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()  # (1000,), rising
-        self.log_sigmas = self.sigmas.log()
+        self.alphas_cumprod = alphas_cumprod.float()
+        sigmas = (
+            (1 - alphas_cumprod) / alphas_cumprod
+        ).sqrt()  # (1000,), rising; half precision stays so to the logarithm
+        self.sigmas, self.log_sigmas = sigmas.float(), sigmas.log().float()
         self._quantized = quantized
 
     @property
@@ -55,6 +57,10 @@ class NoiseLevels:
     def quantized(self) -> "NoiseLevels":
         """The same levels with times rounded to trained ones."""
         return NoiseLevels(self.alphas_cumprod, quantized=True)
+
+    def downcast(self) -> "NoiseLevels":
+        """Those that come of a rounded to half precision, as A1111 computed them before 1.7."""
+        return NoiseLevels(self.alphas_cumprod.half(), quantized=self._quantized)
 
     def zero_terminal(self) -> "NoiseLevels":
         """sqrt(a) shifted and scaled to reach 0 at the last step (arXiv:2305.08891, algorithm 1), there A1111's a = 4.9e-8."""
@@ -100,7 +106,10 @@ class Denoiser(Protocol):
 
 
 class ContextDenoiser(Protocol):
-    """What guidance calls: a denoiser that takes the conditioning."""
+    """What guidance calls: a denoiser that takes the conditioning.
+
+    One of a network that sees more than x also takes `extra` (B, E, H, W), latents that are laid beside x unscaled.
+    """
 
     def __call__(self, x: Tensor, sigma: Tensor, *, context: Tensor) -> Tensor:
         """x (B, C, H, W), sigma (B,), context (B, T, D) -> (B, C, H, W)."""
@@ -110,6 +119,11 @@ class ContextDenoiser(Protocol):
 Network = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x (B, C, H, W), t (B,), context (B, T, D)) -> output as x
 
 
+def beside(x: Tensor, extra: Tensor | None) -> Tensor:
+    """What the network sees: x (B, C, H, W) and then extra (B, E, H, W), if there is any: (B, C + E, H, W)."""
+    return x if extra is None else torch.cat([x, extra.to(x)], dim=1)
+
+
 class EpsDenoiser:
     """D(x; sigma) = x - sigma eps(c_in x, t), c_in = 1 / sqrt(sigma^2 + 1)."""
 
@@ -117,11 +131,28 @@ class EpsDenoiser:
         self._network = network
         self._levels = levels
 
-    def __call__(self, x: Tensor, sigma: Tensor, *, context: Tensor) -> Tensor:
-        """x (B, C, H, W), sigma (B,), context (B, T, D) -> (B, C, H, W)."""
+    def __call__(self, x: Tensor, sigma: Tensor, *, context: Tensor, extra: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), sigma (B,), context (B, T, D), extra (B, E, H, W) -> (B, C, H, W)."""
         s = sigma.view(-1, 1, 1, 1)
-        eps = self._network(x / (s**2 + 1).sqrt(), self._levels.t(sigma), context)
+        eps = self._network(beside(x / (s**2 + 1).sqrt(), extra), self._levels.t(sigma), context)
         return x - s * eps
+
+
+class VDenoiser:
+    """D(x; sigma) = c_in^2 x - sigma c_in v(c_in x, t), c_in = 1 / sqrt(sigma^2 + 1): v = alpha eps - sigma_t x_0 of the network's
+    own z_t = alpha x_0 + sigma_t eps, where x_0 = alpha z - sigma_t v (arXiv:2202.00512, appendix D), alpha = c_in, sigma_t = sigma c_in.
+    """
+
+    def __init__(self, network: Network, levels: NoiseLevels) -> None:
+        self._network = network
+        self._levels = levels
+
+    def __call__(self, x: Tensor, sigma: Tensor, *, context: Tensor, extra: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), sigma (B,), context (B, T, D), extra (B, E, H, W) -> (B, C, H, W)."""
+        s = sigma.view(-1, 1, 1, 1)
+        c_in = (s**2 + 1).rsqrt()
+        v = self._network(beside(x * c_in, extra), self._levels.t(sigma), context)
+        return x * c_in**2 - s * c_in * v
 
 
 class ConsistencyDenoiser:
@@ -132,8 +163,8 @@ class ConsistencyDenoiser:
         self._denoiser = denoiser
         self._levels = levels
 
-    def __call__(self, x: Tensor, sigma: Tensor, *, context: Tensor) -> Tensor:
-        """x (B, C, H, W), sigma (B,), context (B, T, D) -> (B, C, H, W)."""
+    def __call__(self, x: Tensor, sigma: Tensor, **conditioning: Tensor) -> Tensor:
+        """x (B, C, H, W), sigma (B,), context (B, T, D), extra (B, E, H, W) or absent -> (B, C, H, W)."""
         t = 10 * self._levels.t(sigma).view(-1, 1, 1, 1)
         c_skip, c_out = 0.25 / (t**2 + 0.25), t / (t**2 + 0.25).sqrt()
-        return c_out * self._denoiser(x, sigma, context=context) + c_skip * x
+        return c_out * self._denoiser(x, sigma, **conditioning) + c_skip * x

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modules.core.registry import Registry
 from modules.requests.catalogue import SamplerEntry
-from modules.sampling import adams, cfg_plus, dpm_plus, dpm_solver, euler, res, sa_solver, stochastic, unipc
+from modules.sampling import adams, cfg_plus, dpm_plus, dpm_solver, euler, flow, res, sa_solver, stochastic, unipc
 from modules.sampling.sampler import Sampler
 
 
@@ -28,6 +28,8 @@ def _sampler(
     guidance: float = 1.0,
     consistency: bool = False,
     fixed: Mapping[str, Any] | None = None,
+    renoises: bool = False,
+    on_flow: Callable[..., Tensor] | None = None,
     **entry: Any,
 ) -> Sampler:
     return Sampler(
@@ -39,6 +41,8 @@ def _sampler(
         guidance=guidance,
         consistency=consistency,
         fixed=fixed or {},
+        renoises=renoises,
+        on_flow=on_flow,
     )
 
 
@@ -76,7 +80,14 @@ def _a1111() -> list[Sampler]:
             discard_penultimate=True,
             **sde,
         ),
-        _sampler("Euler a", euler.sample_euler_ancestral, "k_euler_a", "k_euler_ancestral", **ancestral),
+        _sampler(
+            "Euler a",
+            euler.sample_euler_ancestral,
+            "k_euler_a",
+            "k_euler_ancestral",
+            on_flow=flow.sample_euler_ancestral_flow,
+            **ancestral,
+        ),
         _sampler("Euler", euler.sample_euler, "k_euler", **churned),
         _sampler("LMS", adams.sample_lms, "k_lms"),
         _sampler("Heun", euler.sample_heun, "k_heun", second_order=True, **churned),
@@ -101,7 +112,7 @@ def _a1111() -> list[Sampler]:
         ),
         _sampler("DPM fast", dpm_solver.sample_dpm_fast, "k_dpm_fast", levels_of="span", s_noise=True, **ancestral),
         _sampler("DPM adaptive", dpm_solver.sample_dpm_adaptive, "k_dpm_ad", levels_of="span", **ancestral),
-        _sampler("Restart", euler.sample_restart, "restart", schedule="Karras", second_order=True),
+        _sampler("Restart", euler.sample_restart, "restart", schedule="Karras", second_order=True, renoises=True),
         _sampler("DDIM", euler.sample_ddim, "ddim", levels_of="ddim", eta="eta_ddim"),
         _sampler(
             "DDIM CFG++",
@@ -113,7 +124,7 @@ def _a1111() -> list[Sampler]:
         ),
         _sampler("PLMS", adams.sample_plms, "plms", levels_of="ddim"),
         _sampler("UniPC", unipc.sample_unipc, "unipc", levels_of="unipc"),
-        _sampler("LCM", euler.sample_lcm, "k_lcm", consistency=True),
+        _sampler("LCM", euler.sample_lcm, "k_lcm", consistency=True, renoises=True),
     ]
 
 
@@ -129,9 +140,14 @@ def _others() -> list[Sampler]:
         _sampler("UniPC bh2", unipc.sample_unipc, "uni_pc_bh2", fixed={"variant": "bh2"}),
         _sampler("RES multistep", res.sample_res_multistep, "res_multistep"),
         _sampler("RES multistep a", res.sample_res_multistep_ancestral, "res_multistep_ancestral", **ancestral),
-        _sampler("RES multistep CFG++", res.sample_res_multistep_cfg_pp, "res_multistep_cfg_pp"),
+        _sampler("RES multistep CFG++", res.sample_res_multistep_cfg_pp, "res_multistep_cfg_pp", renoises=True),
         _sampler("Gradient estimation", res.sample_gradient_estimation, "gradient_estimation"),
-        _sampler("Gradient estimation CFG++", res.sample_gradient_estimation_cfg_pp, "gradient_estimation_cfg_pp"),
+        _sampler(
+            "Gradient estimation CFG++",
+            res.sample_gradient_estimation_cfg_pp,
+            "gradient_estimation_cfg_pp",
+            renoises=True,
+        ),
         _sampler("ER SDE", stochastic.sample_er_sde, "er_sde", draws_noise=True, s_noise=True),
         _sampler("SEEDS 2", stochastic.sample_seeds_2, "seeds_2", second_order=True, s_noise=True, **ancestral),
         _sampler("SEEDS 3", stochastic.sample_seeds_3, "seeds_3", second_order=True, s_noise=True, **ancestral),
@@ -144,9 +160,9 @@ def _others() -> list[Sampler]:
             s_noise=True,
             **ancestral,
         ),
-        _sampler("Euler CFG++", cfg_plus.sample_euler_cfg_pp, "euler_cfg_pp"),
+        _sampler("Euler CFG++", cfg_plus.sample_euler_cfg_pp, "euler_cfg_pp", renoises=True),
         _sampler("Euler a CFG++", cfg_plus.sample_euler_ancestral_cfg_pp, "euler_ancestral_cfg_pp", **ancestral),
-        _sampler("DPM++ 2M CFG++", cfg_plus.sample_dpmpp_2m_cfg_pp, "dpmpp_2m_cfg_pp"),
+        _sampler("DPM++ 2M CFG++", cfg_plus.sample_dpmpp_2m_cfg_pp, "dpmpp_2m_cfg_pp", renoises=True),
         _sampler(
             "DPM++ 2S a CFG++",
             cfg_plus.sample_dpmpp_2s_ancestral_cfg_pp,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modules.requests.catalogue import SamplerEntry
 from modules.sampling.denoiser import ConsistencyDenoiser, ConsistencyLevels, ContextDenoiser, NoiseLevels
+from modules.sampling.flow import FlowLevels, in_data_scale, with_churn_in_data_scale
 from modules.sampling.noise import NoiseSource
 from modules.sampling.schedules import DEFAULT, Schedule, ScheduleOptions
 from modules.sampling.steps import NoiseSampler
@@ -22,7 +23,9 @@ class Sampler:
 
     `levels_of`: where its sigmas come from, a "schedule", or its own: "ddim" and "unipc" times, or a "span" that only the
     ends of the levels matter to. `guidance`: what the CFG scale is multiplied by. `consistency`: it is for distilled models.
-    `fixed`: arguments of the function that users do not choose.
+    `fixed`: arguments of the function that users do not choose. `on_flow`: the function for flow models where it is one of
+    their own; otherwise the same, which solves their equation too, or what `in_data_scale` makes of it where it adds noise or
+    `renoises`. `flow`: it is used on such a model.
     """
 
     entry: SamplerEntry
@@ -31,12 +34,31 @@ class Sampler:
     guidance: float = 1.0
     consistency: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    renoises: bool = False
+    on_flow: Callable[..., Tensor] | None = None
+    flow: bool = False
+
+    def on(self, levels: NoiseLevels) -> "Sampler":
+        """This sampler as it is used on a model of those levels."""
+        if not isinstance(levels, FlowLevels) or self.flow:
+            return self
+        entry, sample = self.entry, self.sample
+        if entry.draws_noise or entry.brownian_noise or entry.eta or self.renoises:
+            sample = in_data_scale(sample)
+        elif entry.churn:
+            sample = with_churn_in_data_scale(sample)
+        return replace(self, flow=True, sample=self.on_flow or sample)
+
+    @property
+    def _own_times(self) -> bool:
+        """Does it walk in times of its own? Those are of models with alphas."""
+        return self.levels_of in ("ddim", "unipc") and not self.flow
 
     def levels(self, levels: NoiseLevels, *, quantize: bool = False) -> NoiseLevels:
         """The levels to take steps over and to ask the model at; `quantize` rounds to trained ones."""
-        if self.consistency:
+        if self.consistency and not self.flow:
             return ConsistencyLevels(levels)
-        return levels.quantized() if quantize and self.levels_of not in ("ddim", "unipc") else levels
+        return levels.quantized() if quantize and not self._own_times else levels
 
     def denoiser(self, denoiser: ContextDenoiser, levels: NoiseLevels) -> ContextDenoiser:
         """The model as this sampler asks it; `levels` are those it was built with."""
@@ -57,10 +79,9 @@ class Sampler:
         `discard` (or the sampler's own need) makes one more and drops the last but one; `skip_type`: how UniPC spaces times.
         """
         discard = discard or self.entry.discard_penultimate
-        if self.levels_of == "ddim":
-            return ddim_levels(n + discard, levels)
-        if self.levels_of == "unipc":
-            return unipc_levels(n + discard, levels, skip_type)
+        if self._own_times:
+            ddim = self.levels_of == "ddim"
+            return ddim_levels(n + discard, levels) if ddim else unipc_levels(n + discard, levels, skip_type)
         sigmas = schedule.sigmas(n + discard, levels, options)
         return torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas
 
@@ -70,13 +91,13 @@ class Sampler:
 
     def start(self, noise: Tensor, sigmas: Tensor, *, preserving: bool = False) -> Tensor:
         """Unit noise at level sigmas[0]; `preserving` (A1111's SGM noise multiplier) allows for the missing picture's variance."""
-        if preserving or self.levels_of in ("ddim", "unipc"):
+        if (preserving and not self.flow) or self._own_times:
             return noise * (1 + sigmas[0] ** 2).sqrt()
         return noise * sigmas[0]
 
     def threshold(self, level: float, levels: NoiseLevels) -> float:
         """A1111's "minimum sigma" as a sigma: to samplers of the model's times it is a time."""
-        if not level or self.entry.heeds_schedule:
+        if not level or not self._own_times:
             return level
         return levels.sigma(torch.tensor(min(level, len(levels.sigmas) - 1.0))).item()
 
