@@ -18,10 +18,11 @@ from modules.families.ldm_keys import TEXT, UNET, VAE, UNetShape, VaeShape, text
 DEFAULTS = {"width": 64, "height": 64, "steps": 4, "cfg_scale": 3.0, "prompt": "a tiny red star"}
 
 
-def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
+def tiny_parts(seed: int = 0, in_channels: int = 4) -> dict[str, nn.Module]:
     """U-Net, autoencoder and text encoder of a few widths of 32 and 64."""
     torch.manual_seed(seed)
     unet = UNet2DConditionModel(
+        in_channels=in_channels,
         block_out_channels=(32, 64),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -55,8 +56,16 @@ def ldm_tensors(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return found
 
 
-def write_tiny(path: Path, seed: int = 0) -> Path:
-    """The whole checkpoint as a safetensors file."""
+def write_tiny(
+    path: Path,
+    seed: int = 0,
+    *,
+    in_channels: int = 4,
+    marks: tuple[str, ...] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """The whole checkpoint as a safetensors file; `marks` are empty tensors that say something by their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(ldm_tensors(tiny_parts(seed)), path, metadata={"atelier.defaults": json.dumps(DEFAULTS)})
+    tensors = ldm_tensors(tiny_parts(seed, in_channels)) | {mark: torch.tensor([]) for mark in marks}
+    save_file(tensors, path, metadata={"atelier.defaults": json.dumps(DEFAULTS), **(metadata or {})})
     return path

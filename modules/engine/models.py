@@ -10,8 +10,9 @@ from modules.families import sd1
 from modules.families.model import LoadedModel
 from modules.library.checkpoints import Checkpoints
 from modules.library.header import Header, read_header
+from modules.library.prediction import read_prediction, yaml_time
 
-Key = tuple[str, int, int]
+Key = tuple[str, int, int, int]
 
 
 class Models:
@@ -37,6 +38,7 @@ class Models:
             raise ModelFileError(
                 f'"{checkpoint.name}" {_looks_like(header)}. This version draws with whole Stable Diffusion 1.x checkpoints; choose one of those.'
             )
+        prediction = read_prediction(checkpoint.path, header)
         checkpoint = self._checkpoints.identify(checkpoint)
         try:
             tensors = sd1.load_file(checkpoint.path)
@@ -48,6 +50,7 @@ class Models:
             sha256=checkpoint.sha256 or "",
             native_size=_native(header),
             compute=self._compute,
+            prediction=prediction,
         )
         self._loaded = (key, model)
         return model
@@ -58,7 +61,7 @@ def _key(path: Path) -> Key:
         status = path.stat()
     except OSError as error:
         raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Choose another checkpoint.') from error
-    return str(path), status.st_size, status.st_mtime_ns
+    return str(path), status.st_size, status.st_mtime_ns, yaml_time(path)
 
 
 def _native(header: Header) -> int | None:

@@ -50,6 +50,7 @@ class Plan:
     model_name: str
     model_hash: str
     timestamp: str
+    inpainting: bool = False
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -92,6 +93,7 @@ class Plan:
             "Variation seed": subseed if request.subseed_strength else None,
             "Variation seed strength": request.subseed_strength or None,
             "Seed resize from": f"{request.seed_resize_from_w}x{request.seed_resize_from_h}" if self.resized else None,
+            "Conditional mask weight": self.options.get("inpainting_mask_weight", 1.0) if self.inpainting else None,
             "Clip skip": clip_skip if clip_skip > 1 else None,
             "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise and eta != 0 else None,
             "RNG": source if source != "GPU" else None,
@@ -187,7 +189,7 @@ class Plan:
             "styles": [],
             "job_timestamp": self.timestamp,
             "clip_skip": self.options["CLIP_stop_at_last_layers"],
-            "is_using_inpainting_conditioning": False,
+            "is_using_inpainting_conditioning": self.inpainting,
             "version": VERSION,
         }
 
@@ -200,6 +202,7 @@ def make_plan(
     catalogue: Catalogue,
     model_name: str,
     model_hash: str,
+    inpainting: bool = False,
 ) -> Plan:
     """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule."""
     sampler, schedule = catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
@@ -227,6 +230,7 @@ def make_plan(
         model_name=model_name,
         model_hash=model_hash,
         timestamp=datetime.now().strftime("%Y%m%d%H%M%S"),
+        inpainting=inpainting,
     )
 
 

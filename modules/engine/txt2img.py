@@ -9,6 +9,7 @@ from modules.core.errors import Cancelled
 from modules.core.registry import Registry
 from modules.engine.conditions import Conditions, Guides
 from modules.engine.context import Context
+from modules.engine.extra import blank_extra
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
 from modules.engine.preview import CheapPreview, Previews, grid, to_images
@@ -53,6 +54,7 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
         catalogue=tools.catalogue,
         model_name=model.name,
         model_hash=model.sha256,
+        inpainting=model.inpainting,
     )
     for kind in sorted({tag.kind for tag in plan.prompt.tags}):
         context.emit(
@@ -89,7 +91,7 @@ def denoise(
 ) -> Tensor:
     """The latents (B, C, H/8, W/8) of one batch; raises Interrupted when the user stops it."""
     request, options = plan.request, plan.options
-    sampler = tools.samplers.get(plan.sampler.name)
+    sampler = tools.samplers.get(plan.sampler.name).on(model.levels)
     sampling, schedule = plan.sampling, tools.schedules.get(plan.schedule.label)
     zero_terminal = options["sd_noise_schedule"] == "Zero Terminal SNR"
     levels = sampler.levels(
@@ -124,6 +126,7 @@ def denoise(
             until=options["skip_early_cond"] * request.steps * (2 if plan.sampler.second_order else 1),
         ),
         together=options["batch_cond_uncond"],
+        extra=blank_extra(model, batch.seeds, shape),
     )
     watcher = Watcher(batch, plan, model, preview, context)
     watcher.tell(0)

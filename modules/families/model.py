@@ -9,14 +9,20 @@ from torch import Tensor
 
 from modules.devices.choice import Compute
 from modules.prompting.encode import PromptEncoder
-from modules.sampling.denoiser import EpsDenoiser, NoiseLevels
+from modules.sampling.denoiser import EpsDenoiser, NoiseLevels, VDenoiser
+from modules.sampling.flow import FlowDenoiser
+
+Denoisers = EpsDenoiser | VDenoiser | FlowDenoiser
+DENOISERS: Mapping[str, type[Denoisers]] = {"eps": EpsDenoiser, "v": VDenoiser, "flow": FlowDenoiser}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """Everything the recipes need of a checkpoint.
 
-    `latent_scale`: the autoencoder's latents are divided by it. `downscale`: pixels per latent. `native_size`: pixels.
+    `latent_scale`: the autoencoder's latents are divided by it. `downscale`: pixels per latent. `native_size`: pixels. `prediction`:
+    "eps", "v" or "flow". `extra_channels`: what the U-Net sees beside the latents: none, 5 for inpainting (a mask, 1 where to paint,
+    and the latents of the picture without that), or 4 for InstructPix2Pix (the latents of the picture to change).
     """
 
     name: str
@@ -32,10 +38,16 @@ class LoadedModel:
     prompts: PromptEncoder
     unet: torch.nn.Module
     vae: Any  # diffusers' AutoencoderKL
+    extra_channels: int = 0
 
-    def denoiser(self, levels: NoiseLevels | None = None) -> EpsDenoiser:
+    @property
+    def inpainting(self) -> bool:
+        """Is it made for inpainting?"""
+        return self.extra_channels == self.latent_channels + 1
+
+    def denoiser(self, levels: NoiseLevels | None = None) -> Denoisers:
         """The U-Net as D(x; sigma), over its own levels or others drawn from them."""
-        return EpsDenoiser(self._predict, levels or self.levels)
+        return DENOISERS[self.prediction](self._predict, levels or self.levels)
 
     def _predict(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         dtype = self.compute.dtype
@@ -46,6 +58,13 @@ class LoadedModel:
         scaled = (latents / self.latent_scale).to(self.compute.vae_dtype)
         images = [self.vae.decode(z[None], return_dict=False)[0].float().cpu() for z in scaled]
         return torch.cat(images).add(1).div(2).clamp(0, 1)
+
+    def encode(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] -> latents (B, C, H/8, W/8), float32: mean + deviation x noise, shaped as they. One at a time."""
+        pixels = images.mul(2).sub(1).to(self.compute.device, self.compute.vae_dtype)
+        found = [self.vae.encode(one[None], return_dict=False)[0] for one in pixels]
+        latents = [p.mean.float() + p.std.float() * n.to(p.mean.device) for p, n in zip(found, noise, strict=True)]
+        return torch.cat(latents) * self.latent_scale
 
 
 def without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

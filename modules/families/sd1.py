@@ -1,7 +1,7 @@
 """Stable Diffusion 1.x (arXiv:2112.10752) of any size, from a single file in CompVis's layout.
 
 Sizes are read off the tensors. What shapes do not tell is as in SD 1.x: 8 attention heads in the U-Net, 32 norm groups,
-text heads of width 64, eps prediction, the scaled-linear schedule.
+text heads of width 64, the scaled-linear schedule.
 """
 
 import contextlib
@@ -16,16 +16,20 @@ from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys, unet_keys, unet_shape, vae_keys, vae_shape
 from modules.families.model import LoadedModel, without_prefix
+from modules.library.prediction import Prediction
 from modules.prompting.encode import PromptEncoder
 from modules.prompting.tokenizer import build_tokenizer
 from modules.sampling.denoiser import NoiseLevels, scaled_linear_alphas_cumprod
+from modules.sampling.flow import FlowLevels
 
 LATENT_SCALE = 0.18215
+EPS = Prediction()
+IN_CHANNELS = (4, 8, 9)  # text to image, InstructPix2Pix (arXiv:2211.09800), inpainting
 NATIVE = {768: 512}  # context width -> size in pixels; files of other widths say it in their metadata
 
 
 def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Is this a whole SD 1.x text-to-image checkpoint?"""
+    """Is this a whole SD 1.x checkpoint?"""
     first = shapes.get(f"{UNET}input_blocks.0.0.weight")
     embedding = shapes.get(f"{TEXT}embeddings.token_embedding.weight")
     return bool(
@@ -33,12 +37,18 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
         and embedding
         and f"{VAE}decoder.conv_in.weight" in shapes
         and f"{UNET}label_emb.0.0.weight" not in shapes
-        and first[1] == 4
+        and first[1] in IN_CHANNELS
     )
 
 
 def load(
-    tensors: Mapping[str, Tensor], *, name: str, sha256: str, native_size: int | None, compute: Compute
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str,
+    sha256: str,
+    native_size: int | None,
+    compute: Compute,
+    prediction: Prediction = EPS,
 ) -> LoadedModel:
     """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
     device = compute.device
@@ -47,21 +57,27 @@ def load(
         unet.enable_xformers_memory_efficient_attention()
     vae = build_vae(without_prefix(tensors, VAE), device, compute.vae_dtype)
     text = build_text(without_prefix(tensors, TEXT), device, compute.dtype)
+    levels = NoiseLevels(scaled_linear_alphas_cumprod().to(device))
+    if prediction.kind == "flow":
+        levels = FlowLevels(device=device)
+    elif prediction.zero_terminal:
+        levels = levels.zero_terminal()
     width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]
     return LoadedModel(
         name=name,
         sha256=sha256,
         family="sd1",
-        prediction="eps",
+        prediction=prediction.kind,
         latent_channels=4,
         latent_scale=LATENT_SCALE,
         downscale=8,
         native_size=native_size or NATIVE.get(width, 512),
         compute=compute,
-        levels=NoiseLevels(scaled_linear_alphas_cumprod().to(device)),
+        levels=levels,
         prompts=PromptEncoder(build_tokenizer(), _TextEncoder(text, compute)),
         unet=unet,
         vae=vae,
+        extra_channels=unet.config.in_channels - 4,
     )
 
 

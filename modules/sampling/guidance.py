@@ -32,7 +32,7 @@ class Guided:
 
     `cond` and `uncond` hold one entry a picture, or are tensors (B, T, D) that stay the same. Every call is a step of
     their schedules, the first being number 0, as in A1111. D_u is left out where it has no weight, and where `skips`
-    says so; then D is D_c (several of them: their weighted mean).
+    says so; then D is D_c (several of them: their weighted mean). `extra` (B, E, H, W): latents that the network sees beside x.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Guided:
         skips: Skips | None = None,
         *,
         together: bool = True,
+        extra: Tensor | None = None,
     ) -> None:
         self._denoiser = denoiser
         self._cond = [Composed(((Scheduled.constant(c), 1.0),)) for c in cond] if isinstance(cond, Tensor) else cond
@@ -53,13 +54,14 @@ class Guided:
         self._unguided = len(self._owners) == len(self._cond) and all(w == 1 for w in self._weights)
         self._skips = skips or Skips()
         self._together = together
+        self._extra = extra
         self._calls = 0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x (B, C, H, W), sigma (B,) -> D (B, C, H, W)."""
         if self._unguided:
             cond, _ = self._contexts(self._next_call())
-            return self._denoiser(x, sigma, context=cond)
+            return self._ask(x, sigma, cond, self._owners)
         return self.both(x, sigma)[0]
 
     def both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,17 +70,24 @@ class Guided:
         cond, uncond = self._contexts(call)
         xs, sigmas = x[self._owners], sigma[self._owners]
         if self._skips(call, sigma):
-            d = self._mean(self._denoiser(xs, sigmas, context=cond), x)
+            d = self._mean(self._ask(xs, sigmas, cond, self._owners), x)
             return d, d
+        every = list(range(len(x)))
         if self._together and cond.shape[1] == uncond.shape[1]:
-            d = self._denoiser(torch.cat([xs, x]), torch.cat([sigmas, sigma]), context=torch.cat([cond, uncond]))
+            contexts, rows = torch.cat([cond, uncond]), [*self._owners, *every]
+            d = self._ask(torch.cat([xs, x]), torch.cat([sigmas, sigma]), contexts, rows)
             d_c, d_u = d.split([len(xs), len(x)])
         else:
-            d_c, d_u = self._denoiser(xs, sigmas, context=cond), self._denoiser(x, sigma, context=uncond)
+            d_c, d_u = self._ask(xs, sigmas, cond, self._owners), self._ask(x, sigma, uncond, every)
         denoised = d_u.clone()
         for d_i, owner, weight in zip(d_c, self._owners, self._weights, strict=True):
             denoised[owner] += (d_i - d_u[owner]) * weight
         return denoised, d_u
+
+    def _ask(self, x: Tensor, sigma: Tensor, context: Tensor, rows: list[int]) -> Tensor:
+        """D of x, whose rows belong to those pictures."""
+        extra = {} if self._extra is None else {"extra": self._extra[rows]}
+        return self._denoiser(x, sigma, context=context, **extra)
 
     def _mean(self, d_c: Tensor, x: Tensor) -> Tensor:
         """The parts (N, C, H, W) of each picture in one, by their weights: (B, C, H, W)."""

@@ -11,7 +11,10 @@ from modules.devices.choice import choose_compute
 from modules.families import sd1
 from modules.families.ldm_keys import UNET, VAE, unet_keys, unet_shape, vae_keys, vae_shape
 from modules.families.model import without_prefix
+from modules.library.prediction import Prediction
 from modules.prompting.encode import TextOptions
+from modules.sampling.denoiser import EpsDenoiser, VDenoiser
+from modules.sampling.flow import FlowDenoiser
 from tests.tiny import ldm_tensors, tiny_parts
 
 COMPUTE = choose_compute(use_cpu=True)
@@ -103,7 +106,36 @@ def test_detection(tensors):
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     assert sd1.detect(shapes)
     assert not sd1.detect({key: shape for key, shape in shapes.items() if not key.startswith("cond_stage_model.")})
-    assert not sd1.detect({**shapes, f"{UNET}input_blocks.0.0.weight": (32, 9, 3, 3)})
+    for channels, known in ((4, True), (8, True), (9, True), (5, False)):
+        assert sd1.detect({**shapes, f"{UNET}input_blocks.0.0.weight": (32, channels, 3, 3)}) == known
+
+
+@pytest.mark.parametrize(("channels", "extra", "inpainting"), [(4, 0, False), (8, 4, False), (9, 5, True)])
+def test_input_channels_beyond_the_latents(channels, extra, inpainting):
+    model = loaded(ldm_tensors(tiny_parts(in_channels=channels)))
+    assert (model.extra_channels, model.inpainting) == (extra, inpainting)
+    assert model.unet.conv_in.in_channels == channels  # type: ignore[union-attr]
+
+
+def test_prediction_chooses_denoiser_and_levels(tensors):
+    def made(**said):
+        return sd1.load(tensors, name="tiny", sha256="", native_size=64, compute=COMPUTE, prediction=Prediction(**said))
+
+    eps, v, zero, flow = made(), made(kind="v"), made(kind="v", zero_terminal=True), made(kind="flow")
+    assert [model.prediction for model in (eps, v, zero, flow)] == ["eps", "v", "v", "flow"]
+    assert [type(model.denoiser()) for model in (eps, v, flow)] == [EpsDenoiser, VDenoiser, FlowDenoiser]
+    assert v.levels.sigma_max == eps.levels.sigma_max == pytest.approx(14.61, abs=0.01)
+    assert zero.levels.sigma_max > 4000
+    assert flow.levels.sigma_max == 1
+
+
+def test_encoding_is_the_autoencoders_own(tensors, parts):
+    model = loaded(tensors)
+    pictures, noise = torch.rand(2, 3, 64, 64), torch.randn(2, 4, 8, 8)
+    with torch.inference_mode():
+        posterior = parts["vae"].encode(pictures * 2 - 1).latent_dist
+        expected = (posterior.mean + posterior.std * noise) * sd1.LATENT_SCALE
+        torch.testing.assert_close(model.encode(pictures, noise), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it would work there")

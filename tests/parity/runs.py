@@ -101,7 +101,8 @@ def tools_for(checkpoint: Path, data: Path) -> Toolbox:
 def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
     """Draws a case and compares it with its record."""
     values = dict(case.request)
-    options = Settings().changed(values.pop("override_settings", {})).flat()
+    overrides = {k: v for k, v in values.pop("override_settings", {}).items() if k != "sd_model_checkpoint"}
+    options = Settings().changed(overrides).flat()
     request = make_request(values)
     record = np.load(case.arrays)
     with torch.inference_mode():
@@ -113,6 +114,7 @@ def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
             catalogue=tools.catalogue,
             model_name=model.name,
             model_hash=model.sha256,
+            inpainting=model.inpainting,
         )
         guides = tools.conditions.guides(model, plan)
         context = Context(emit=lambda event: None, cancel=Cancel())

@@ -67,3 +67,23 @@ def test_skipped_calls(skips, found):
 
 def test_plus_takes_a_twelfth_of_the_scale():
     assert build_samplers().get("DDIM CFG++").guidance == 1 / 12.5
+
+
+def test_extra_latents_follow_their_pictures():
+    from modules.sampling.conditioning import Composed, Scheduled
+
+    seen = []
+
+    def model(x, sigma, *, context, extra=None):
+        assert extra is not None
+        seen.append(extra[:, 0, 0, 0].tolist())
+        return x
+
+    extra = torch.tensor([5.0, 6.0]).view(2, 1, 1, 1).expand(2, 5, 8, 8)
+    part = Scheduled.constant(torch.zeros(77, 3))
+    composed, uncond = [Composed(((part, 1.0), (part, 0.5)))] * 2, [part] * 2
+    Guided(model, composed, uncond, 3.0, extra=extra)(X, SIGMA)
+    Guided(model, composed, uncond, 3.0, extra=extra, together=False)(X, SIGMA)
+    Guided(model, COND, UNCOND, 1.0, extra=extra)(X, SIGMA)
+    Guided(model, COND, UNCOND, 3.0, extra=extra, skips=Skips(until=1.0))(X, SIGMA)
+    assert seen == [[5, 5, 6, 6, 5, 6], [5, 5, 6, 6], [5, 6], [5, 6], [5, 6]]
