@@ -4,18 +4,18 @@ Sizes are read off the tensors. What shapes do not tell is as in SD 1.x: 8 atten
 text heads of width 64, the scaled-linear schedule.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
-from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys, unet_keys, unet_shape, vae_keys, vae_shape
+from modules.families.assembly import empty_weights, filled
+from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys, vae_keys, vae_shape
 from modules.families.model import LoadedModel, without_prefix
+from modules.families.unet import build_unet
 from modules.library.prediction import Prediction
 from modules.prompting.encode import PromptEncoder
 from modules.prompting.tokenizer import build_tokenizer
@@ -95,32 +95,6 @@ class _TextEncoder:
         return self._text.final_layer_norm(states[layer]).float()
 
 
-def build_unet(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """diffusers' U-Net of the shape the ldm tensors have."""
-    from diffusers.models.unets.unet_2d_condition import (
-        UNet2DConditionModel,
-    )  # seconds to import; not needed to list samplers
-
-    shape = unet_shape(tensors)
-    stride = shape.blocks + 1
-    widths = tuple(
-        tensors[f"input_blocks.{1 + level * stride}.0.out_layers.3.weight"].shape[0] for level in range(shape.levels)
-    )
-    context = next(t.shape[1] for key, t in tensors.items() if key.endswith("attn2.to_k.weight"))
-    with _empty_weights():
-        unet = UNet2DConditionModel(
-            in_channels=tensors["input_blocks.0.0.weight"].shape[1],
-            out_channels=tensors["out.2.weight"].shape[0],
-            layers_per_block=shape.blocks,
-            block_out_channels=widths,
-            down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention),
-            up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)),
-            cross_attention_dim=context,
-            attention_head_dim=8,
-        )
-    return _filled(unet, unet_keys(shape).to_module(tensors), device, dtype)
-
-
 def build_vae(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """diffusers' autoencoder of the shape the ldm tensors have."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -134,9 +108,9 @@ def build_vae(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.
         "layers_per_block": shape.blocks,
         "latent_channels": tensors["post_quant_conv.weight"].shape[0],
     }
-    with _empty_weights():
+    with empty_weights():
         vae = AutoencoderKL(**config)
-    return _filled(vae, vae_keys(shape).to_module(tensors), device, dtype)
+    return filled(vae, vae_keys(shape).to_module(tensors), device, dtype)
 
 
 def build_text(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -153,39 +127,9 @@ def build_text(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch
         num_attention_heads=width // 64,
         max_position_embeddings=tensors["embeddings.position_embedding.weight"].shape[0],
     )
-    with _empty_weights():
+    with empty_weights():
         text = CLIPTextModel(config)
-    return _filled(text, text_keys().to_module(tensors), device, dtype)
-
-
-@contextlib.contextmanager
-def _empty_weights() -> Iterator[None]:
-    """Modules made inside have no memory until their weights are assigned."""
-    from accelerate import init_empty_weights
-
-    with init_empty_weights(include_buffers=False):
-        yield
-
-
-def _filled(module: nn.Module, tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The module with its weights, ready for inference; raises ModelFileError for one that is missing or misshapen."""
-    weights = {}
-    for key, parameter in module.named_parameters():
-        if key not in tensors:
-            raise ModelFileError(
-                f"The checkpoint lacks the weights {key}; it is damaged or not a whole model. Download it again."
-            )
-        if tensors[key].shape != parameter.shape:
-            raise ModelFileError(
-                f"The checkpoint's {key} is {tuple(tensors[key].shape)}, {tuple(parameter.shape)} is needed; "
-                "it is no Stable Diffusion 1.x."
-            )
-        weights[key] = tensors[key].to(device, dtype)
-    module.load_state_dict(weights, strict=False, assign=True)
-    for buffer_owner in module.modules():
-        for name, buffer in buffer_owner.named_buffers(recurse=False):
-            setattr(buffer_owner, name, buffer.to(device))
-    return module.requires_grad_(False).eval()
+    return filled(text, text_keys().to_module(tensors), device, dtype)
 
 
 def load_file(path: Path) -> dict[str, Tensor]:
