@@ -57,11 +57,6 @@ def load(
         unet.enable_xformers_memory_efficient_attention()
     vae = build_vae(without_prefix(tensors, VAE), device, compute.vae_dtype)
     text = build_text(without_prefix(tensors, TEXT), device, compute.dtype)
-    levels = NoiseLevels(scaled_linear_alphas_cumprod().to(device))
-    if prediction.kind == "flow":
-        levels = FlowLevels(device=device)
-    elif prediction.zero_terminal:
-        levels = levels.zero_terminal()
     width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]
     return LoadedModel(
         name=name,
@@ -73,12 +68,20 @@ def load(
         downscale=8,
         native_size=native_size or NATIVE.get(width, 512),
         compute=compute,
-        levels=levels,
+        levels=levels_of(prediction, device),
         prompts=PromptEncoder(build_tokenizer(), _TextEncoder(text, compute)),
         unet=unet,
         vae=vae,
         extra_channels=unet.config.in_channels - 4,
     )
+
+
+def levels_of(prediction: Prediction, device: torch.device) -> NoiseLevels:
+    """The noise levels of Stable Diffusion's schedule, or a flow's."""
+    if prediction.kind == "flow":
+        return FlowLevels(device=device)
+    levels = NoiseLevels(scaled_linear_alphas_cumprod().to(device))
+    return levels.zero_terminal() if prediction.zero_terminal else levels
 
 
 class _TextEncoder:

@@ -26,13 +26,14 @@ KINDS: dict[str, dict[str, Any]] = {
 def module_of(levels, depths, linear, vector=0) -> Any:
     torch.manual_seed(0)
     widths = (64, 64, 128, 128)[: len(levels)]
-    more = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": vector} if vector else {}
+    more: Any = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": vector} if vector else {}
+    if linear:
+        more["attention_head_dim"] = tuple(w // 64 for w in widths)
     return UNet2DConditionModel(
         block_out_channels=widths,
         layers_per_block=2,
         down_block_types=tuple(CROSS if a else PLAIN for a in levels),
         up_block_types=tuple(("CrossAttnUpBlock2D" if a else "UpBlock2D") for a in reversed(levels)),
-        attention_head_dim=tuple(w // 64 for w in widths) if linear else 8,
         transformer_layers_per_block=depths,
         cross_attention_dim=48,
         use_linear_projection=linear,
@@ -73,14 +74,18 @@ def test_sizes_of_the_real_ones():
         ((False, True, True), (320, 640, 1280), (1, 2, 10), 2048, 2816),
         ((False, True, True, False), (384, 768, 1536, 1536), (4, 4, 4, 4), 1280, 2560),
     ):
-        more = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": vector} if vector else {}
+        more: Any = (
+            {"class_embed_type": "projection", "projection_class_embeddings_input_dim": vector} if vector else {}
+        )
+        more |= {
+            "attention_head_dim": tuple(w // 64 for w in widths),
+            "transformer_layers_per_block": depths,
+        }
         with torch.device("meta"):
             module: Any = UNet2DConditionModel(
                 block_out_channels=widths,
                 down_block_types=tuple(CROSS if a else PLAIN for a in levels),
                 up_block_types=tuple(("CrossAttnUpBlock2D" if a else "UpBlock2D") for a in reversed(levels)),
-                attention_head_dim=tuple(w // 64 for w in widths),
-                transformer_layers_per_block=depths,
                 cross_attention_dim=context,
                 use_linear_projection=True,
                 **more,

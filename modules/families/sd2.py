@@ -1,0 +1,130 @@
+"""Stable Diffusion 2.x: SD 1's U-Net and autoencoder with OpenCLIP's text encoder, predicting noise (base) or v (768).
+
+The text encoder's states are those before its last layer, normalised; padding is token 0. Clip skip has no effect, as in A1111.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modules.devices.choice import Compute
+from modules.families.assembly import empty_weights, filled
+from modules.families.ldm_keys import UNET, VAE
+from modules.families.model import LoadedModel, without_prefix
+from modules.families.open_clip_keys import to_clip
+from modules.families.sd1 import IN_CHANNELS, LATENT_SCALE, build_vae, levels_of
+from modules.families.unet import build_unet
+from modules.library.prediction import Prediction
+from modules.prompting.encode import PromptEncoder
+from modules.prompting.tokenizer import END, build_tokenizer
+from modules.sampling.denoiser import TRAIN_STEPS
+
+TEXT = "cond_stage_model.model."
+NATIVE = {"eps": 512, "v": 768}
+
+
+def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Is this a whole SD 2.x checkpoint?"""
+    first = shapes.get(f"{UNET}input_blocks.0.0.weight")
+    return bool(
+        first
+        and f"{TEXT}ln_final.weight" in shapes
+        and f"{VAE}decoder.conv_in.weight" in shapes
+        and f"{UNET}label_emb.0.0.weight" not in shapes
+        and first[1] in IN_CHANNELS
+    )
+
+
+def load(
+    tensors: Mapping[str, Tensor],
+    *,
+    name: str,
+    sha256: str,
+    native_size: int | None,
+    compute: Compute,
+    prediction: Prediction | None = None,
+) -> LoadedModel:
+    """Build the parts from the tensors of a file; without a `prediction` said, the U-Net is asked.
+
+    Raises ModelFileError naming the first tensor that does not fit.
+    """
+    unet: Any = build_unet(without_prefix(tensors, UNET), compute.device, compute.dtype)
+    prediction = prediction or Prediction(kind="v" if predicts_v(unet) else "eps")
+    if compute.xformers:
+        unet.enable_xformers_memory_efficient_attention()
+    text = build_open_clip(without_prefix(tensors, TEXT), compute.device, compute.dtype)
+    return LoadedModel(
+        name=name,
+        sha256=sha256,
+        family="sd2",
+        prediction=prediction.kind,
+        latent_channels=4,
+        latent_scale=LATENT_SCALE,
+        downscale=8,
+        native_size=native_size or NATIVE.get(prediction.kind, 768),
+        compute=compute,
+        levels=levels_of(prediction, compute.device),
+        prompts=PromptEncoder(build_tokenizer(), TextEncoder(text, compute.device)),
+        unet=unet,
+        vae=build_vae(without_prefix(tensors, VAE), compute.device, compute.vae_dtype),
+        extra_channels=unet.config.in_channels - 4,
+    )
+
+
+@torch.inference_mode()
+def predicts_v(unet: Any) -> bool:
+    """Does it answer noise alone with about -x_0, which is v, rather than with the noise?
+
+    Shown a flat 0.5 at the last time step, a network that predicts noise answers about 0.5, and one that predicts v with the
+    picture it supposes, of the other sign and further off; A1111 draws the line at a mean difference of -1.
+    """
+    weight = next(unet.parameters())
+    kind = {"device": weight.device, "dtype": weight.dtype}
+    x = torch.full((1, unet.config.in_channels, 8, 8), 0.5, **kind)
+    context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, **kind)
+    t = torch.tensor([TRAIN_STEPS - 1], device=weight.device)
+    answer = unet(x, t, encoder_hidden_states=context).sample
+    return bool((answer.float() - x[:, :4].float()).mean() < -1)
+
+
+class TextEncoder:
+    """OpenCLIP's hidden states before the last layer, normalised."""
+
+    def __init__(self, text: Any, device: torch.device) -> None:
+        self._text = text
+        self._device = device
+
+    def __call__(self, ids: Tensor, clip_skip: int) -> Tensor:
+        """ids (B, 77) -> (B, 77, D) float32."""
+        states = self._text(padded_with_zeros(ids).to(self._device), output_hidden_states=True).hidden_states
+        return self._text.final_layer_norm(states[-2]).float()
+
+
+def padded_with_zeros(ids: Tensor) -> Tensor:
+    """What follows the first end token (B, 77) becomes 0, OpenCLIP's padding."""
+    after = (ids == END).cumsum(dim=1) - (ids == END).long() > 0
+    return ids.masked_fill(after, 0)
+
+
+def build_open_clip(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """transformers' CLIP text encoder with OpenCLIP's weights; heads are 64 wide."""
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel
+
+    weights = to_clip(tensors)
+    vocabulary, width = weights["embeddings.token_embedding.weight"].shape
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=weights["encoder.layers.0.mlp.fc1.weight"].shape[0],
+        num_hidden_layers=1 + max(int(key.split(".")[2]) for key in weights if key.startswith("encoder.layers.")),
+        num_attention_heads=width // 64,
+        max_position_embeddings=weights["embeddings.position_embedding.weight"].shape[0],
+        hidden_act="gelu",
+        eos_token_id=END,
+    )
+    with empty_weights():
+        text = CLIPTextModel(config)
+    return filled(text, weights, device, dtype)
