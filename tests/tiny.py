@@ -42,12 +42,13 @@ def tiny_parts(seed: int = 0, in_channels: int = 4) -> dict[str, nn.Module]:
     return {"unet": unet, "vae": vae, "text": CLIPTextModel(config)}
 
 
-def unet_tensors(unet: Any) -> dict[str, Tensor]:
-    """A diffusers U-Net's weights under CompVis's names (without their prefix)."""
+def unet_tensors(unet: Any, named: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """A diffusers U-Net's weights, or those `named`, under CompVis's names (without their prefix)."""
     config = unet.config
     attention = tuple(kind.startswith("Cross") for kind in config.down_block_types)
     shape = UNetShape(levels=len(attention), blocks=config.layers_per_block, attention=attention)
-    return unet_keys(shape).to_ldm({name: value.detach() for name, value in unet.named_parameters()})
+    weights = dict(unet.named_parameters()) if named is None else named
+    return unet_keys(shape).to_ldm({name: value.detach() for name, value in weights.items()})
 
 
 def ldm_tensors(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:

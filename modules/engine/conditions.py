@@ -3,7 +3,7 @@
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -53,7 +53,7 @@ class Conditions:
         )
         tags = plan.prompt.tags
         cond = Composed(tuple((self._encode(model, spans, text, tags), w) for spans, w in plan.prompt.parts))
-        uncond = self._encode(model, plan.negative.parts[0][0], text, tags)
+        uncond = self._encode(model, plan.negative.parts[0][0], replace(text, negative=True), tags)
         fields = {}
         if cond.length != uncond.length:
             if options["pad_cond_uncond_v0"]:

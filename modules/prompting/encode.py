@@ -13,7 +13,10 @@ from modules.prompting.chunks import EMPTY, Chunk, make_chunks
 MAX_CHUNKS = 1000  # of one schedule: 77,000 token positions
 ROWS = 64  # chunks that go through the text encoder at once
 
-EncodeTokens = Callable[[Tensor, int], Tensor]  # (ids (B, 77) int64, clip skip) -> (B, 77, D)
+Encoded = Tensor | tuple[Tensor, Tensor]
+EncodeTokens = Callable[
+    [Tensor, int], Encoded
+]  # (ids (B, 77) int64, clip skip) -> (B, 77, D), or that and one vector each (B, P)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +30,18 @@ class TextOptions:
     clip_skip: int = 1
     emphasis: str = "Original"
     comma_padding_backtrack: int = 20
+    negative: bool = False
 
 
 PLAIN = TextOptions()
 
 
 class PromptEncoder:
-    """Encodes prompts with one CLIP text encoder."""
+    """Encodes prompts with one CLIP text encoder.
+
+    Of an encoder that answers with a vector beside the states, the vector of a prompt's first chunk stands behind the states
+    at every position: D is then its D + P.
+    """
 
     def __init__(self, tokenizer: Tokenizer, encode_tokens: EncodeTokens) -> None:
         self._tokenizer = tokenizer
@@ -72,21 +80,28 @@ class PromptEncoder:
                 f"at most {MAX_CHUNKS} can be encoded. Make it shorter, or let less of it change from step to step.",
             )
         rows = [chunk for chunks in chunked for chunk in (*chunks, *[EMPTY] * (n - len(chunks)))]
-        z = self._hidden_states([chunk.ids for chunk in rows], options.clip_skip)  # (N n, 77, D)
+        z, vectors = self._hidden_states([chunk.ids for chunk in rows], options.clip_skip)  # (N n, 77, D), (N n, P)
         z = z.reshape(len(chunked), n, *z.shape[1:])
         if options.emphasis in ("Original", "No norm"):
             weights = torch.tensor([chunk.weights for chunk in rows], device=z.device).view(*z.shape[:3], 1)
             if not bool((weights == 1).all()):
                 weighed = z * weights
                 z = _with_means_of(weighed, z, groups, counts) if options.emphasis == "Original" else weighed
-        return z.flatten(1, 2)
+        z = z.flatten(1, 2)
+        if vectors is None:
+            return z
+        first = vectors.view(len(chunked), n, -1)[:, :1]
+        return torch.cat([z, first.expand(-1, z.shape[1], -1)], dim=2)
 
-    def _hidden_states(self, rows: Sequence[tuple[int, ...]], clip_skip: int) -> Tensor:
-        """(len(rows), 77, D); equal rows are encoded once."""
+    def _hidden_states(self, rows: Sequence[tuple[int, ...]], clip_skip: int) -> tuple[Tensor, Tensor | None]:
+        """(len(rows), 77, D) and (len(rows), P) or None; equal rows are encoded once."""
         unique = {ids: i for i, ids in enumerate(dict.fromkeys(rows))}
         parts = torch.tensor(list(unique)).split(ROWS)
-        encoded = torch.cat([self._encode_tokens(part, clip_skip) for part in parts])
-        return encoded[[unique[ids] for ids in rows]]
+        encoded = [self._encode_tokens(part, clip_skip) for part in parts]
+        order = [unique[ids] for ids in rows]
+        z = torch.cat([one[0] if isinstance(one, tuple) else one for one in encoded])[order]
+        vectors = [one[1] for one in encoded if isinstance(one, tuple)]
+        return z, torch.cat(vectors)[order] if vectors else None
 
 
 def _with_means_of(weighed: Tensor, z: Tensor, groups: Sequence[Sequence[str]], counts: Sequence[int]) -> Tensor:
