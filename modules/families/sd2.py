@@ -55,6 +55,7 @@ def load(
     if compute.xformers:
         unet.enable_xformers_memory_efficient_attention()
     text = build_open_clip(without_prefix(tensors, TEXT), compute.device, compute.dtype)
+    whole = f"{TEXT}text_projection" in tensors  # diffusers' folders hold neither that nor the last layer
     return LoadedModel(
         name=name,
         sha256=sha256,
@@ -66,7 +67,7 @@ def load(
         native_size=native_size or NATIVE.get(prediction.kind, 768),
         compute=compute,
         levels=levels_of(prediction, compute.device),
-        prompts=PromptEncoder(build_tokenizer(), TextEncoder(text, compute.device)),
+        prompts=PromptEncoder(build_tokenizer(), TextEncoder(text, compute.device, layer=-2 if whole else -1)),
         unet=unet,
         vae=build_vae(without_prefix(tensors, VAE), compute.device, compute.vae_dtype),
         extra_channels=unet.config.in_channels - 4,
@@ -90,16 +91,17 @@ def predicts_v(unet: Any) -> bool:
 
 
 class TextEncoder:
-    """OpenCLIP's hidden states before the last layer, normalised."""
+    """OpenCLIP's hidden states after that layer (-2: before the last one), normalised."""
 
-    def __init__(self, text: Any, device: torch.device) -> None:
+    def __init__(self, text: Any, device: torch.device, *, layer: int) -> None:
         self._text = text
         self._device = device
+        self._layer = layer
 
     def __call__(self, ids: Tensor, clip_skip: int) -> Tensor:
         """ids (B, 77) -> (B, 77, D) float32."""
         states = self._text(padded_with_zeros(ids).to(self._device), output_hidden_states=True).hidden_states
-        return self._text.final_layer_norm(states[-2]).float()
+        return self._text.final_layer_norm(states[self._layer]).float()
 
 
 def padded_with_zeros(ids: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ def tensors():
         **{UNET + name: value for name, value in unet_tensors(unet).items()},
         **{VAE + name: value for name, value in autoencoder.items()},
         **{sd2.TEXT + name: value for name, value in to_open_clip(parameters(text_module())).items()},
+        f"{sd2.TEXT}text_projection": torch.zeros(WIDTH, WIDTH),
     }
 
 
@@ -68,10 +69,24 @@ def test_told_apart(tensors):
     assert (sd2.detect(ones), sd1.detect(ones)) == (False, True)
 
 
-def test_text_is_that_of_an_encoder_without_the_last_layer(tensors):
-    """diffusers leaves the last layer out; padding is 0."""
+def short_module() -> Any:
+    """The encoder without its last layer, as diffusers keeps it."""
     short = text_module(LAYERS - 1)
     short.load_state_dict({k: v for k, v in text_module().state_dict().items() if f"layers.{LAYERS - 1}." not in k})
+    return short
+
+
+def test_a_file_and_a_folder_give_the_same_states(tensors):
+    folder = {name: value for name, value in tensors.items() if not name.startswith(sd2.TEXT)}
+    folder |= {sd2.TEXT + name: value for name, value in to_open_clip(parameters(short_module())).items()}
+    with torch.inference_mode():
+        found = [loaded(one).prompts.encode(["a red fox"]) for one in (tensors, folder)]
+    assert torch.equal(*found)
+
+
+def test_text_is_that_of_an_encoder_without_the_last_layer(tensors):
+    """diffusers leaves the last layer out; padding is 0."""
+    short = short_module()
     ids = build_tokenizer().encode("a red fox in the snow", add_special_tokens=False).ids
     row = [49406, *ids, 49407]
     with torch.inference_mode():

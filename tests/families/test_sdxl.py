@@ -62,9 +62,8 @@ class Parts:
             "down_block_types": ("DownEncoderBlock2D",) * 4,
             "up_block_types": ("UpDecoderBlock2D",) * 4,
         }
-        autoencoder = vae_keys(VaeShape(levels=4, blocks=1)).to_ldm(
-            parameters(AutoencoderKL(**vae, layers_per_block=1, latent_channels=4))
-        )
+        self.vae = AutoencoderKL(**vae, layers_per_block=1, latent_channels=4)
+        autoencoder = vae_keys(VaeShape(levels=4, blocks=1)).to_ldm(parameters(self.vae))
         unet = self.unet.named_parameters()
         renamed = {n.replace("add_embedding.", "class_embedding."): v for n, v in unet}
         big_g = parameters(self.big_g)
