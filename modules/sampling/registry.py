@@ -136,6 +136,7 @@ def _others() -> list[Sampler]:
         _sampler("IPNDM_V", adams.sample_ipndm_v),
         _sampler("DEIS", adams.sample_deis),
         _sampler("DDPM", euler.sample_ddpm, draws_noise=True),
+        _sampler("LCM plain", euler.sample_lcm, "lcm_plain", renoises=True),  # ComfyUI's "lcm": no consistency function
         _sampler("UniPC bh1", unipc.sample_unipc, "uni_pc", fixed={"variant": "bh1"}),
         _sampler("UniPC bh2", unipc.sample_unipc, "uni_pc_bh2", fixed={"variant": "bh2"}),
         _sampler("RES multistep", res.sample_res_multistep, "res_multistep"),

@@ -77,8 +77,9 @@ def comfy_cases(records: Path) -> Iterator[Case]:
             "width": size["width"],
             "height": size["height"],
             "sampler_name": COMFY_SAMPLERS.get(sampling["sampler_name"], sampling["sampler_name"]),
-            "scheduler": COMFY_SCHEDULES.get(sampling["scheduler"], sampling["scheduler"]),
-            "override_settings": {"randn_source": "CPU"},
+            "scheduler": sampling["scheduler"],
+            # on a CPU its samplers draw from the seed after the picture's
+            "override_settings": {"randn_source": "CPU", "eta_noise_seed_delta": 1},
         }
         yield Case(
             name=f"comfy/{path.stem}",
@@ -89,8 +90,8 @@ def comfy_cases(records: Path) -> Iterator[Case]:
         )
 
 
-COMFY_SAMPLERS: dict[str, str] = {}
-COMFY_SCHEDULES: dict[str, str] = {}
+COMFY_SAMPLERS = {"ddim": "Euler", "lcm": "LCM plain"}
+"""What ComfyUI's names stand for where they are other samplers here."""
 
 
 def tools_for(checkpoint: Path, data: Path) -> Toolbox:

@@ -32,6 +32,7 @@ NO_ORDER = {
     "DPM adaptive": "chooses its steps itself; see test_adaptive_steps_hold_their_tolerance",
     "Restart": "is Heun below 20 steps and adds noise from there; see the tests of it",
     "LCM": "denoises whole in every step; see test_noisy_samplers_give_the_distribution",
+    "LCM plain": "denoises whole in every step; see test_noisy_samplers_give_the_distribution",
     "DDPM": "always adds noise; see test_noisy_samplers_give_the_distribution",
     "ER SDE": "always adds noise; see test_noisy_samplers_give_the_distribution",
 }
@@ -123,13 +124,13 @@ def test_adaptive_steps_hold_their_tolerance():
 NOISY = [name for name, s in SAMPLERS.items() if s.entry.draws_noise or s.entry.brownian_noise]
 
 
-@pytest.mark.parametrize("name", [*NOISY, "Restart", "LCM"])
+@pytest.mark.parametrize("name", [*NOISY, "Restart", "LCM", "LCM plain"])
 def test_noisy_samplers_give_the_distribution(name):
     sampler = SAMPLERS.get(name)
     sigmas = karras(80, LEVELS)
     noise = NoiseSource(range(4), (4, 32, 32), device=CPU)
     x = noise.first() * sigmas[0]
-    model = consistency if name == "LCM" else Gaussian()
+    model = consistency if name.startswith("LCM") else Gaussian()
     noise_sampler = sampler.noise_sampler(noise, sigmas)
     options = {"eta": 1.0} if sampler.entry.eta else {}
     found = sampler.sample(model, x, sigmas, noise_sampler=noise_sampler, **options, **sampler.fixed)
@@ -192,7 +193,7 @@ def test_a_picture_does_not_depend_on_its_batch():
             Gaussian(), x, sigmas, noise_sampler=sampler.noise_sampler(noise, sigmas), **sampler.fixed
         )
 
-    for name in (*NOISY, "LCM"):
+    for name in (*NOISY, "LCM", "LCM plain"):
         if name == "DPM adaptive":
             continue  # its steps follow from the error of the whole batch, as in A1111
         assert torch.allclose(latents(name, [7, 8, 9])[1], latents(name, [8])[0], atol=1e-6), name
