@@ -17,6 +17,7 @@ ENGINE = (
     "prompting",
     "devices",
     "families",
+    "patches",
     "networks",
     "control",
     "upscale",
