@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from modules.sampling.attention_guidance import Correction
 from modules.sampling.conditioning import Composed, Scheduled, stacked
 from modules.sampling.denoiser import ContextDenoiser
+from modules.sampling.tempering import Rescale, Threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,30 @@ class Skips:
         if self.until and call <= self.until:
             return True
         return bool(self.below) and (self.every or call % 2 == 1) and bool(sigma[0] < self.below)
+
+
+class Asked(NamedTuple):
+    """A call of the denoiser and its answer: x (N, C, H, W), sigma (N,), context (N, T, D), each row's picture, D (N, C, H, W)."""
+
+    x: Tensor
+    sigma: Tensor
+    context: Tensor
+    rows: list[int]
+    d: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What is done beyond the formula, in this order. None and 0 are without.
+
+    `threshold` and `rescale` need D_u, and are without effect in a call that leaves it out. `self_attention` looks at
+    D_u, or where that is left out at D_c; `perturbed` looks at D_c.
+    """
+
+    threshold: Threshold | None = None
+    rescale: Rescale | None = None
+    self_attention: Correction | None = None
+    perturbed: Correction | None = None
 
 
 class Guided:
@@ -45,6 +72,7 @@ class Guided:
         *,
         together: bool = True,
         extra: Tensor | None = None,
+        extras: Extras | None = None,
     ) -> None:
         self._denoiser = denoiser
         self._cond = [Composed(((Scheduled.constant(c), 1.0),)) for c in cond] if isinstance(cond, Tensor) else cond
@@ -55,23 +83,26 @@ class Guided:
         self._skips = skips or Skips()
         self._together = together
         self._extra = extra
+        self._extras = extras or Extras()
         self._calls = 0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x (B, C, H, W), sigma (B,) -> D (B, C, H, W)."""
         if self._unguided:
             cond, _ = self._contexts(self._next_call())
-            return self._ask(x, sigma, cond, self._owners)
+            d = self._ask(x, sigma, cond, self._owners)
+            return self._corrected(d, Asked(x, sigma, cond, self._owners, d), None)
         return self.both(x, sigma)[0]
 
     def both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, C, H, W), sigma (B,) -> D and D_u, each (B, C, H, W); where D_u is left out it is D as well."""
+        """x (B, C, H, W), sigma (B,) -> D and D_u, each (B, C, H, W); where D_u is left out it is D_c."""
         call = self._next_call()
         cond, uncond = self._contexts(call)
         xs, sigmas = x[self._owners], sigma[self._owners]
         if self._skips(call, sigma):
-            d = self._mean(self._ask(xs, sigmas, cond, self._owners), x)
-            return d, d
+            d_c = self._ask(xs, sigmas, cond, self._owners)
+            d = self._mean(d_c, x)
+            return self._corrected(d, Asked(xs, sigmas, cond, self._owners, d_c), None), d
         every = list(range(len(x)))
         if self._together and cond.shape[1] == uncond.shape[1]:
             contexts, rows = torch.cat([cond, uncond]), [*self._owners, *every]
@@ -82,7 +113,24 @@ class Guided:
         denoised = d_u.clone()
         for d_i, owner, weight in zip(d_c, self._owners, self._weights, strict=True):
             denoised[owner] += (d_i - d_u[owner]) * weight
-        return denoised, d_u
+        if self._extras.threshold:
+            denoised = self._extras.threshold(denoised, d_u)
+        if self._extras.rescale:
+            denoised = self._extras.rescale(denoised, self._mean(d_c, x), x, sigma)
+        asked = Asked(xs, sigmas, cond, self._owners, d_c), Asked(x, sigma, uncond, every, d_u)
+        return self._corrected(denoised, *asked), d_u
+
+    def _corrected(self, d: Tensor, cond: Asked, uncond: Asked | None) -> Tensor:
+        """D (B, C, H, W) with what the attention techniques add to it."""
+
+        def term(correction: Correction, asked: Asked) -> Tensor:
+            x, sigma, context, rows, d_i = asked
+            return correction(x, sigma, d_i, lambda other: self._ask(other, sigma, context, rows))
+
+        first, second = self._extras.self_attention, self._extras.perturbed
+        if first:  # it reads the attention of the latest call, which was the one for D_u if there was one
+            d = d + (term(first, uncond) if uncond else self._mean(term(first, cond), d))
+        return d + self._mean(term(second, cond), d) if second else d
 
     def _ask(self, x: Tensor, sigma: Tensor, context: Tensor, rows: list[int]) -> Tensor:
         """D of x, whose rows belong to those pictures."""
