@@ -73,6 +73,7 @@ class StableDiffusion(Section):
         title="Random number generator source",
         description="CPU and NV give the same picture on every machine, NV that of an NVIDIA GPU.",
     )
+    tiling: bool = Field(False, title="Tiling", description="Pictures whose opposite edges meet.")
     enable_quantization: bool = Field(False, title="Enable quantization in K samplers for sharper and cleaner results")
 
 
@@ -122,6 +123,13 @@ class Optimizations(Section):
         description="Skip the negative prompt in every second step below this noise level; faster.",
     )
     s_min_uncond_all: bool = Field(False, title="Negative Guidance minimum sigma all steps")
+    token_merging_ratio: Number = Field(
+        0.0,
+        title="Token merging ratio",
+        ge=0,
+        le=0.9,
+        description="Merges this part of the picture's tokens where they are alike; faster, less detail. 0: off.",
+    )
     batch_cond_uncond: bool = Field(
         True,
         title="Batch cond/uncond",

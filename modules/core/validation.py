@@ -44,6 +44,8 @@ _WORDS = {
     "literal_error": "must be one of {expected}",
     "extra_forbidden": "is not a field known here; remove it",
     "missing": "is required",
+    "model_type": "must be an object of names and values",
+    "model_attributes_type": "must be an object of names and values",
     "dict_type": "must be an object of names and values",
     "list_type": "must be a list",
 }

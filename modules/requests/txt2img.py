@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from modules.core.errors import InputError
 from modules.core.validation import Number, Text, Whole, input_error
+from modules.requests.guidance import DynamicThresholding, FreeU, PerturbedAttentionGuidance, SelfAttentionGuidance
 
 MAX_BATCH_PIXELS = 2048 * 2048 * 8
 MAX_SEED = 2**63 - 1
@@ -18,7 +19,7 @@ class Txt2ImgRequest(BaseModel):
     """Text to image, in A1111's API names. Sizes are in pixels; `seed` -1 asks for a random one.
 
     `subseed`: the variation seed, mixed in by `subseed_strength`; -1 is drawn from the seed. `seed_resize_from_*`: 0 or less
-    is off. `eta` to `s_min_uncond`: None leaves the setting of that name.
+    is off. `eta` to `s_min_uncond` and `tiling`: None leaves the setting of that name. `cfg_rescale`: phi, 0 is off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -44,6 +45,12 @@ class Txt2ImgRequest(BaseModel):
     s_tmax: Number | None = Field(None, ge=0, le=1000)
     s_noise: Number | None = Field(None, ge=0, le=2)
     s_min_uncond: Number | None = Field(None, ge=0, le=1000)
+    tiling: bool | None = None
+    cfg_rescale: Number = Field(0.0, ge=0, le=1)
+    freeu: FreeU | None = None
+    self_attention_guidance: SelfAttentionGuidance | None = None
+    perturbed_attention_guidance: PerturbedAttentionGuidance | None = None
+    dynamic_thresholding: DynamicThresholding | None = None
     save_images: bool = True
     override_settings: dict[Text, Any] = Field(default_factory=dict, max_length=200)
 
