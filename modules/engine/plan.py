@@ -11,6 +11,7 @@ from modules.prompting.prompt import Prompt, read_negative, read_prompt
 from modules.prompting.schedule import Timeline
 from modules.prompting.schedule import schedule as schedule_prompt
 from modules.requests.catalogue import Catalogue, SamplerEntry, ScheduleEntry
+from modules.requests.guidance import flattened
 from modules.requests.txt2img import Txt2ImgRequest
 
 VERSION = "Atelier 0.1.0"
@@ -96,13 +97,22 @@ class Plan:
             "Conditional mask weight": self.options.get("inpainting_mask_weight", 1.0) if self.inpainting else None,
             "Clip skip": clip_skip if clip_skip > 1 else None,
             "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise and eta != 0 else None,
+            "Token merging ratio": options["token_merging_ratio"] or None,
             "RNG": source if source != "GPU" else None,
+            "Tiling": self.tiling or None,
             **self.prompt_fields,
             **self._sampling_fields(),
+            "CFG Rescale phi": request.cfg_rescale or None,
+            **flattened(request),
             **guide_fields,
             "Version": VERSION if options["add_version_to_infotext"] else None,
         }
         return format_infotext(request.prompt, request.negative_prompt, fields)
+
+    @property
+    def tiling(self) -> bool:
+        """Do opposite edges meet?"""
+        return self.options["tiling"] if self.request.tiling is None else self.request.tiling
 
     @property
     def resized(self) -> bool:

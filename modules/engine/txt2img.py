@@ -13,6 +13,7 @@ from modules.engine.extra import blank_extra
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
 from modules.engine.preview import CheapPreview, Previews, grid, to_images
+from modules.engine.techniques import Techniques, decode, tiled
 from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
@@ -76,7 +77,7 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
             stopped = incomplete = True
             latents = stop.denoised
         if latents is not None:
-            finish(model.decode(latents), batch, plan, guides, context, incomplete=incomplete, done=order.done)
+            finish(decode(model, plan, latents), batch, plan, guides, context, incomplete=incomplete, done=order.done)
     return Done(info=plan.info(guides.fields), stopped=stopped and context.cancel.interrupted)
 
 
@@ -115,6 +116,9 @@ def denoise(
         variation=variation(batch, plan, model.downscale),
     )
     size = len(batch.seeds)
+    techniques = Techniques(plan, model, sigmas, levels)
+    with tiled(model, plan):
+        extra = blank_extra(model, batch.seeds, shape)
     guided = Guided(
         sampler.denoiser(model.denoiser(levels), levels),
         [guides.cond] * size,
@@ -126,19 +130,21 @@ def denoise(
             until=options["skip_early_cond"] * request.steps * (2 if plan.sampler.second_order else 1),
         ),
         together=options["batch_cond_uncond"],
-        extra=blank_extra(model, batch.seeds, shape),
+        extra=extra,
+        extras=techniques.extras,
     )
     watcher = Watcher(batch, plan, model, preview, context)
     watcher.tell(0)
     try:
-        return sampler.sample(
-            guided,
-            sampler.start(noise.first(), sigmas, preserving=options["sgm_noise_multiplier"]),
-            sampler.path(request.steps, sigmas, levels),
-            callback=watcher,
-            noise_sampler=sampler.noise_sampler(noise, sigmas),
-            **sampler.arguments(sampling),
-        )
+        with techniques.patched():
+            return sampler.sample(
+                guided,
+                sampler.start(noise.first(), sigmas, preserving=options["sgm_noise_multiplier"]),
+                sampler.path(request.steps, sigmas, levels),
+                callback=watcher,
+                noise_sampler=sampler.noise_sampler(noise, sigmas),
+                **sampler.arguments(sampling),
+            )
     except Cancelled as stop:
         raise Interrupted(watcher.denoised) from stop
 

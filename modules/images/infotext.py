@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modules.core.errors import InputError
+from modules.requests.guidance import gathered
 
 NEGATIVE = "Negative prompt:"
 _KEY = re.compile(r"\w[\w \-/]{0,99}")
@@ -116,6 +117,8 @@ _FIELDS = {
     "Seed": "seed",
     "Variation seed": "subseed",
     "Variation seed strength": "subseed_strength",
+    "Tiling": "tiling",
+    "CFG Rescale phi": "cfg_rescale",
 }
 _SIZES = {"Size": ("width", "height"), "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h")}
 
@@ -130,4 +133,5 @@ def to_request_values(text: Infotext) -> dict[str, Any]:
             if not size:
                 raise InputError(key, f'{key} is "{text.fields[key][:40]}" in the infotext: it must look like 512x512.')
             values[width], values[height] = int(size[1]), int(size[2])
+    values.update({field: value for field, value in gathered(text.fields).items() if value is not None})
     return values

@@ -76,11 +76,12 @@ def token_merging(unet: nn.Module, ratio: float) -> Iterator[None]:
     with hooks() as hook:
         hook.before(unet, measure)
         for block in unet.modules():
-            if hasattr(block, "attn1"):
+            attention = getattr(block, "attn1", None)
+            if isinstance(attention, nn.Module):
                 merger = _Merger(size, ratio)
                 hook.before(block, merger.look)
-                hook.before(block.attn1, merger.merge)
-                hook.after(block.attn1, merger.unmerge)
+                hook.before(attention, merger.merge)
+                hook.after(attention, merger.unmerge)
         yield
 
 

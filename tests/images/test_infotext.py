@@ -17,6 +17,7 @@ from modules.images.infotext import (
     to_request_values,
     unquote,
 )
+from modules.requests.guidance import DynamicThresholding, FreeU, SelfAttentionGuidance
 from modules.requests.txt2img import make_request
 
 RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_infotexts.json").read_text("utf-8"))
@@ -161,3 +162,20 @@ def test_to_request_values():
     for size in ("", "64", "64x", "64x64x64", "axb", "9" * 9 + "x1", "²x²"):
         with pytest.raises(InputError, match="Size"):
             to_request_values(Infotext(fields={"Size": size}))
+
+
+def test_forges_techniques_are_read():
+    line = (
+        "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Tiling: True, dynthres_enabled: True, "
+        "dynthres_mimic_scale: 5, dynthres_threshold_percentile: 0.95, dynthres_mimic_mode: Constant, "
+        "dynthres_separate_feature_channels: enable, freeu_enabled: True, freeu_b1: 1.3, freeu_b2: 1.4, freeu_s1: 0.9, "
+        "freeu_s2: 0.2, freeu_start: 0, freeu_end: 0.5, sag_enabled: True, sag_scale: 0.75, CFG Rescale phi: 0.7"
+    )
+    request = make_request(to_request_values(parse_infotext(line)))
+    assert (request.tiling, request.cfg_rescale) == (True, 0.7)
+    assert request.freeu == FreeU.model_validate({"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2, "end": 0.5})
+    assert request.self_attention_guidance == SelfAttentionGuidance.model_validate({"scale": 0.75})
+    assert request.dynamic_thresholding == DynamicThresholding.model_validate(
+        {"mimic_scale": 5, "threshold_percentile": 0.95}
+    )
+    assert request.perturbed_attention_guidance is None

@@ -15,6 +15,7 @@ from modules.core.settings import Settings
 from modules.engine.build import build_engine
 from modules.engine.context import Context
 from modules.engine.plan import VERSION, make_plan
+from modules.engine.techniques import decode
 from modules.engine.txt2img import Toolbox, denoise
 from modules.jobs.executors.base import Cancel
 from modules.requests.txt2img import make_request
@@ -122,7 +123,7 @@ def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
         latents = [
             denoise(model, batch, plan, guides, tools, tools.previews.of(model), context) for batch in plan.batches
         ]
-        images = model.decode(latents[0][:1])
+        images = decode(model, plan, latents[0][:1])
     error = relative(torch.cat(latents).numpy(), record["latent"])
     picture = None
     if "image" in record:

@@ -1,0 +1,105 @@
+"""The guidance techniques, token merging and tiling that a request asks for, put to work on a loaded model."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor
+
+from modules.engine.plan import Plan
+from modules.families.model import LoadedModel
+from modules.patches.freeu import freeu
+from modules.patches.middle_attention import Watch, identity_attention, watched_attention
+from modules.patches.tiling import tiling
+from modules.patches.token_merging import token_merging
+from modules.sampling.attention_guidance import PerturbedAttention, SelfAttention
+from modules.sampling.denoiser import TRAIN_STEPS, NoiseLevels
+from modules.sampling.flow import FlowLevels
+from modules.sampling.guidance import Extras
+from modules.sampling.tempering import Rescale, Threshold
+
+
+class Techniques:
+    """What a plan asks for. `sigmas`: the run's noise levels, `levels` the model's."""
+
+    def __init__(self, plan: Plan, model: LoadedModel, sigmas: Tensor, levels: NoiseLevels) -> None:
+        self._plan = plan
+        self._model = model
+        self._watch = Watch()
+        self._sigmas = sigmas
+        self._levels = levels
+        self._flow = isinstance(levels, FlowLevels)
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """The model, patched as long as sampling lasts."""
+        request, unet = self._plan.request, self._model.unet
+        with ExitStack() as stack:
+            stack.enter_context(tiled(self._model, self._plan))  # previews are decoded meanwhile
+            if ratio := self._plan.options["token_merging_ratio"]:
+                stack.enter_context(token_merging(unet, ratio))
+            if f := request.freeu:
+                times = self._times(f.start, f.end)
+                patch = freeu(unet, b=(f.b1, f.b2), s=(f.s1, f.s2), adaptive=f.version == 2, times=times)
+                stack.enter_context(patch)
+            if request.self_attention_guidance:
+                stack.enter_context(watched_attention(unet, self._watch))
+            yield
+
+    @property
+    def extras(self) -> Extras:
+        """Its part in guidance."""
+        request, watch, unet = self._plan.request, self._watch, self._model.unet
+        threshold = self_attention = perturbed = None
+        if (fix := request.dynamic_thresholding) and request.cfg_scale:
+            threshold = Threshold(
+                mimic=fix.mimic_scale / request.cfg_scale,
+                percentile=fix.threshold_percentile,
+                per_channel=fix.separate_feature_channels == "enable",
+                centred=fix.subtract_mean,
+                phi=fix.interpolate_phi,
+            )
+        if sag := request.self_attention_guidance:
+            self_attention = SelfAttention(
+                attention=lambda: watch.received,
+                scale=sag.scale,
+                blur=sag.blur_sigma,
+                threshold=sag.threshold,
+                flow=self._flow,
+            )
+        if pag := request.perturbed_attention_guidance:
+            perturbed = PerturbedAttention(perturbed=lambda: identity_attention(unet), scale=pag.scale)
+        rescale = Rescale(phi=request.cfg_rescale, flow=self._flow) if request.cfg_rescale else None
+        return Extras(threshold=threshold, rescale=rescale, self_attention=self_attention, perturbed=perturbed)
+
+    def _times(self, start: float, end: float) -> tuple[float, float] | None:
+        """The model's times at the steps that lie from `start` to `end` of the way, first and last; None where all do."""
+        last = max(len(self._sigmas) - 2, 0)  # of the steps
+        first, final = math.ceil(start * last), math.floor(end * last)
+        if first == 0 and final == last:
+            return None
+        if first > final:
+            return -1.0, 0.0  # none
+        ends = self._sigmas[[first, final + 1]].clamp(min=self._levels.sigma_min)
+        times = TRAIN_STEPS * ends if self._flow else self._levels.t(ends)
+        first_time, next_time = times.tolist()
+        return (math.inf if first == 0 else first_time + SLACK), (-1.0 if final == last else next_time + SLACK)
+
+
+SLACK = 1e-3  # in the model's times, against rounding
+
+
+@contextmanager
+def tiled(model: LoadedModel, plan: Plan) -> Iterator[None]:
+    """U-Net and autoencoder for pictures that tile, if the plan asks for them."""
+    if not plan.tiling:
+        yield
+        return
+    with tiling(model.unet, model.vae):
+        yield
+
+
+def decode(model: LoadedModel, plan: Plan, latents: Tensor) -> Tensor:
+    """`model.decode` as the plan asks for it: (B, C, H/8, W/8) -> (B, 3, H, W) in [0, 1]."""
+    with tiled(model, plan):
+        return model.decode(latents)
