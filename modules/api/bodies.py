@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from modules.api.always_on import read_scripts
 from modules.core.errors import InputError, short
 from modules.core.validation import Number, Text, Whole
+from modules.requests.guidance import TECHNIQUES
 from modules.requests.txt2img import Txt2ImgRequest, make_request
 
 MAX_DEPTH = 32
@@ -49,7 +51,6 @@ def check_plain(field: str, value: Any) -> None:
 NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
     "styles": ((None, []), "prompt styles are"),
     "restore_faces": ((None, False), "face restoration is"),
-    "tiling": ((None, False), "tiling is"),
     "override_settings_restore_afterwards": (
         (None, True),
         "keeping override_settings is (POST them to /sdapi/v1/options for that)",
@@ -58,7 +59,6 @@ NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
     "firstpass_image": ((None, ""), "a first-pass image is"),
     "enable_hr": ((None, False), "hires fix is"),
     "script_name": ((None, "", "None"), "scripts are"),
-    "alwayson_scripts": ((None, {}), "always-on scripts are"),
     "infotext": ((None, ""), "infotext as a request is"),
 }
 
@@ -123,6 +123,12 @@ class Txt2ImgBody(Body):
     alwayson_scripts: dict[str, Any] | None = {}
     infotext: Text | None = None
 
+    cfg_rescale: Number = 0.0
+    freeu: dict[str, Any] | None = None
+    self_attention_guidance: dict[str, Any] | None = None
+    perturbed_attention_guidance: dict[str, Any] | None = None
+    dynamic_thresholding: dict[str, Any] | None = None
+
     def to_request(self) -> Txt2ImgRequest:
         """The request; raises InputError for a wrong value and for a feature that is not there."""
         for field, (neutral, feature) in NOT_YET.items():
@@ -134,10 +140,12 @@ class Txt2ImgBody(Body):
             *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed"),
             *("subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h"),
             *("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"),
+            *("tiling", "cfg_rescale", *TECHNIQUES),
         )
         return make_request(
             {
                 **{name: getattr(self, name) for name in same},
+                **read_scripts(self.alwayson_scripts or {}),
                 "sampler_name": self.sampler_name or self.sampler_index,
                 "scheduler": self.scheduler or "Automatic",
                 "save_images": self.save_images and not self.do_not_save_samples,

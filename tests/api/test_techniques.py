@@ -1,0 +1,105 @@
+"""Guidance techniques over the API: own fields, and Forge's scripts by title."""
+
+import json
+
+import pytest
+
+from modules.api.always_on import SCRIPTS
+from modules.api.bodies import Txt2ImgBody
+from modules.requests.guidance import TECHNIQUES, FreeU
+
+FREEU, SAG, PAG, FIX = SCRIPTS
+ROUTE = "/sdapi/v1/txt2img"
+
+
+def requested(**values):
+    return Txt2ImgBody.model_validate(values).to_request()
+
+
+def scripts(**by_title):
+    return requested(alwayson_scripts={title: {"args": args} for title, args in by_title.items()})
+
+
+def test_own_fields():
+    request = requested(tiling=True, cfg_rescale=0.5, freeu={"b1": 1.3}, self_attention_guidance={})
+    assert (request.tiling, request.cfg_rescale, request.freeu) == (True, 0.5, FreeU.model_validate({"b1": 1.3}))
+    assert request.self_attention_guidance is not None
+    assert request.perturbed_attention_guidance is None
+
+
+def test_forges_scripts():
+    request = scripts(
+        **{
+            FREEU: [True, 1.3, 1.4, 0.9, 0.2, 0.1, 0.6],
+            SAG.upper(): [True, 0.75, 1.5, 0.9],
+            PAG: [True, 2.5, 0, 0, 1],
+            FIX: [True, 5, 0.95, "Constant", 0, "Constant", 0, 1, "disable", "MEAN", "AD", 0.8],
+        }
+    )
+    own = requested(
+        freeu={"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2, "start": 0.1, "end": 0.6},
+        self_attention_guidance={"scale": 0.75, "blur_sigma": 1.5, "threshold": 0.9},
+        perturbed_attention_guidance={"scale": 2.5},
+        dynamic_thresholding={
+            "mimic_scale": 5,
+            "threshold_percentile": 0.95,
+            "separate_feature_channels": "disable",
+            "interpolate_phi": 0.8,
+        },
+    )
+    assert request == own
+
+
+@pytest.mark.parametrize("title", SCRIPTS)
+def test_few_arguments_are_the_defaults_and_none_is_off(title):
+    field = SCRIPTS[title][0]
+    assert getattr(scripts(**{title: [True]}), field) == getattr(requested(**{field: {}}), field)
+    for off in ([], [False], [False, 1.0]):
+        assert all(getattr(scripts(**{title: off}), name) is None for name in TECHNIQUES)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"alwayson_scripts": {"x": {"args": []}}}, "not part of this version"),
+        ({"alwayson_scripts": {FREEU: []}}, 'a list "args"'),
+        ({"alwayson_scripts": {FREEU: {"args": 5}}}, 'a list "args"'),
+        ({"alwayson_scripts": {FREEU: {"args": ["yes"]}}}, "true or false"),
+        ({"alwayson_scripts": {FREEU: {"args": [True, 9]}}}, "freeu.b1 is 9"),
+        ({"alwayson_scripts": {FREEU: {"args": [True, None]}}}, "freeu.b1 is None"),
+        ({"alwayson_scripts": {FIX: {"args": [True, 7, 1, "Cosine Down"]}}}, "mimic_mode"),
+        ({"alwayson_scripts": {PAG: {"args": [True, 3, 0.5]}}}, "attenuation"),
+        ({"alwayson_scripts": [1]}, "alwayson_scripts"),
+        ({"freeu": {"b1": "x"}}, "freeu.b1"),
+        ({"freeu": {"nope": 1}}, "freeu.nope"),
+        ({"freeu": 5}, "freeu"),
+        ({"cfg_rescale": 2}, "cfg_rescale is 2"),
+        ({"tiling": "perhaps"}, "tiling"),
+        ({"override_settings": {"token_merging_ratio": 0.95}}, "token_merging_ratio"),
+    ],
+)
+def test_wrong_values(client, service, values, words):
+    before = service.store.recent(1)
+    answer = client.post(ROUTE, json={"prompt": "x", "width": 64, "height": 64, "steps": 1, **values})
+    assert answer.status_code == 422, answer.text[:300]
+    assert words in answer.json()["detail"]
+    assert answer.json()["detail"].endswith(".")
+    assert service.store.recent(1) == before
+
+
+def test_a_picture_with_all_of_them(draw):
+    plain = draw(seed=3, steps=4)
+    answer = draw(
+        seed=3,
+        steps=4,
+        cfg_scale=30,
+        tiling=True,
+        cfg_rescale=0.7,
+        alwayson_scripts={title: {"args": [True]} for title in SCRIPTS},
+        override_settings={"token_merging_ratio": 0.5},
+    )
+    text = json.loads(answer["info"])["infotexts"][0]
+    for key in ("Token merging ratio: 0.5", "Tiling: True", "CFG Rescale phi: 0.7", "freeu_b1: 1.01", "pag_scale: 3.0"):
+        assert key in text
+    assert answer["images"] != plain["images"]
+    assert "freeu" not in json.loads(plain["info"])["infotexts"][0]
