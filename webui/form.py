@@ -8,6 +8,7 @@ from modules.core.errors import AtelierError, InputError, UnknownName
 from modules.images.infotext import parse_infotext, to_request_values
 from modules.library.checkpoints import Checkpoints, page_defaults
 from modules.requests.catalogue import Catalogue
+from modules.requests.guidance import ENABLED, TECHNIQUES, flat_names, flattened, gathered, label_of
 from modules.requests.txt2img import Txt2ImgRequest, make_request
 
 LABELS = {
@@ -22,27 +23,50 @@ LABELS = {
     "batch_size": "Batch size",
     "cfg_scale": "CFG Scale",
     "seed": "Seed",
+    "tiling": "Tiling",
+    "cfg_rescale": "CFG rescale",
+    **{name: label_of(name) for name, *_ in flat_names()},
     "sd_model_checkpoint": "Stable Diffusion checkpoint",
 }
 FIELDS = tuple(name for name in LABELS if name != "sd_model_checkpoint")
+FLAT = {name: (field, part) for name, field, part in flat_names()}  # of the techniques' values, in which field each is
 
 
 def to_request(values: Mapping[str, Any], checkpoint: str | None) -> Txt2ImgRequest:
     """The request for one press of Generate; raises InputError naming the first wrong value."""
-    given = {name: values[name] for name in FIELDS if name in values}
+    given = {name: values[name] for name in FIELDS if name in values and name not in FLAT}
     if isinstance(given.get("seed"), str):
         given["seed"] = given["seed"].strip() or -1
+    if given.get("tiling") is False:
+        given["tiling"] = None  # as the setting says
     override = {"sd_model_checkpoint": checkpoint} if checkpoint else {}
-    return make_request({**given, "override_settings": override})
+    return _made({**given, **gathered(values), "override_settings": override})
+
+
+def _made(values: dict[str, Any]) -> Txt2ImgRequest:
+    """`make_request`, whose errors call the techniques' values as the page does."""
+    try:
+        return make_request(values)
+    except InputError as error:
+        field, _, part = error.field.partition(".")
+        name = next((name for name, where in FLAT.items() if where == (field, part)), None)
+        if name is None:
+            raise
+        raise InputError(name, error.message.replace(error.field, name, 1)) from error
 
 
 def shown(name: str, value: Any) -> Any:
     """A request's value as its component shows it: seeds as text, because JavaScript's numbers cannot hold them all."""
-    return str(value) if name == "seed" else value
+    return str(value) if name == "seed" else bool(value) if name == "tiling" else value
 
 
 def checked(name: str, value: Any, catalogue: Catalogue) -> Any:
     """A value for that field as the page may show it; raises InputError."""
+    if name in FLAT:
+        field, part = FLAT[name]
+        enabled = next(flat for flat, where in FLAT.items() if where == (field, ENABLED))
+        request = to_request({enabled: True, name: value}, None)
+        return flattened(request)[name] if part != ENABLED else getattr(request, field) is not None
     found = getattr(to_request({name: value}, None), name)
     if name == "sampler_name":
         return catalogue.sampler_and_schedule(found, None)[0].name
@@ -74,7 +98,9 @@ def usable(values: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
 def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue: Catalogue) -> dict[str, Any]:
     """What every field starts from: the checkpoint's own defaults, else the request's."""
     plain = make_request({})
-    values = {name: shown(name, getattr(plain, name)) for name in FIELDS}
+    parts = flattened(make_request({field: {} for field in TECHNIQUES}))
+    values = {name: shown(name, getattr(plain, name)) for name in FIELDS if name not in FLAT}
+    values.update({name: value if FLAT[name][1] != ENABLED else False for name, value in parts.items()})
     if catalogue.samplers and plain.sampler_name not in (s.name for s in catalogue.samplers):
         values["sampler_name"] = catalogue.samplers[0].name
     try:
@@ -95,7 +121,8 @@ def remembered(text: Any) -> tuple[str | None, dict[str, Any]]:
 
 
 def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list[InputError]]:
-    """The values that an infotext holds, ready to show, and what is wrong with the others."""
+    """The values that an infotext holds, ready to show, and what is wrong with the others. Techniques that it does not tell
+    of were off."""
     parsed = parse_infotext(text)
     if not parsed.fields:
         raise InputError(
@@ -109,7 +136,16 @@ def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list
             values.update(sampler_name=sampler.name, scheduler=schedule.label)
         except InputError:
             pass  # found again below, and told
-    found, wrong = {}, []
+    found: dict[str, Any] = {"tiling": False, "cfg_rescale": 0.0}
+    found.update({name: False for name, (_, part) in FLAT.items() if part == ENABLED})
+    wrong: list[InputError] = []
+    for field in TECHNIQUES:
+        parts = values.pop(field, None)
+        if parts is not None:
+            try:
+                found.update(flattened(_made({field: parts})))
+            except InputError as error:
+                wrong.append(error)
     for name, value in values.items():
         try:
             found[name] = checked(name, value, catalogue)

@@ -65,6 +65,12 @@ TECHNIQUES: dict[str, tuple[str, type[Technique]]] = {
     "perturbed_attention_guidance": ("pag_", PerturbedAttentionGuidance),
 }
 ENABLED = "enabled"
+NAMES = {
+    "dynamic_thresholding": "Dynamic thresholding",
+    "freeu": "FreeU",
+    "self_attention_guidance": "Self-attention guidance",
+    "perturbed_attention_guidance": "Perturbed-attention guidance",
+}
 
 
 def flat_names() -> Iterator[tuple[str, str, str]]:
@@ -78,6 +84,13 @@ def part_of(name: str) -> FieldInfo | None:
     """What is known of a flat name's value; None for ENABLED."""
     field, part = next((field, part) for flat, field, part in flat_names() if flat == name)
     return TECHNIQUES[field][1].model_fields.get(part)
+
+
+def label_of(name: str) -> str:
+    """What users call a flat name."""
+    field = next(field for flat, field, _ in flat_names() if flat == name)
+    part = part_of(name)
+    return NAMES[field] if part is None else f"{NAMES[field]}: {part.title}"
 
 
 def flattened(request: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 from modules.core.errors import InputError
 from modules.images.infotext import format_infotext
 from modules.jobs.service import JobService
+from modules.requests.guidance import flattened
 from tests.webui.conftest import LARGE, SMALL
 from webui.form import FIELDS, LABELS, from_infotext, remembered, starting_values, to_request, usable
 
@@ -22,12 +23,42 @@ VALUES = {
     "batch_size": 2,
     "cfg_scale": 6.5,
     "seed": "9007199254740993",
+    "tiling": True,
+    "cfg_rescale": 0.7,
+    "dynthres_enabled": True,
+    "dynthres_mimic_scale": 5.5,
+    "dynthres_threshold_percentile": 0.95,
+    "dynthres_separate_feature_channels": "disable",
+    "dynthres_subtract_mean": False,
+    "dynthres_interpolate_phi": 0.8,
+    "freeu_enabled": True,
+    "freeu_b1": 1.3,
+    "freeu_b2": 1.4,
+    "freeu_s1": 0.9,
+    "freeu_s2": 0.2,
+    "freeu_start": 0.1,
+    "freeu_end": 0.6,
+    "freeu_version": 1,
+    "sag_enabled": True,
+    "sag_scale": 0.75,
+    "sag_blur_sigma": 1.5,
+    "sag_threshold": 0.9,
+    "pag_enabled": True,
+    "pag_scale": 2.5,
 }
+OFF = {"tiling": False, "cfg_rescale": 0.0, **{name: False for name in FIELDS if name.endswith("_enabled")}}
+
+
+def values_of(request) -> dict:
+    """The request as the form's fields."""
+    plain = {name: getattr(request, name) for name in FIELDS if hasattr(request, name)}
+    return {**plain, **flattened(request)}
 
 
 def test_every_value_reaches_the_request():
     request = to_request(VALUES, "some/model.safetensors")
-    assert {name: getattr(request, name) for name in FIELDS} == {**VALUES, "seed": 2**53 + 1}
+    assert values_of(request) == {**VALUES, "seed": 2**53 + 1}
+    assert set(VALUES) == set(FIELDS)
     assert request.override_settings == {"sd_model_checkpoint": "some/model.safetensors"}
 
 
@@ -61,6 +92,13 @@ def test_an_empty_seed_is_a_random_one(seed):
         ("prompt", ["a"]),
         ("negative_prompt", "x" * 20_001),
         ("sampler_name", {}),
+        ("tiling", "perhaps"),
+        ("cfg_rescale", 1.5),
+        ("freeu_b1", 2.5),
+        ("freeu_version", 3),
+        ("sag_scale", float("nan")),
+        ("pag_scale", None),
+        ("dynthres_separate_feature_channels", "x"),
     ],
 )
 def test_a_wrong_value_is_named(field, value):
@@ -72,7 +110,9 @@ def test_a_wrong_value_is_named(field, value):
 
 def test_infotext_gives_back_the_values(service: JobService):
     fields = {"Steps": 33, "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": 6.5, "Seed": VALUES["seed"]}
-    text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, "Size": "136x72", "Model": "x"})
+    fields |= {"Size": "136x72", "Model": "x", "Tiling": True, "CFG Rescale phi": 0.7}
+    techniques = {name: value for name, value in VALUES.items() if name.startswith(("dynthres", "freeu", "sag", "pag"))}
+    text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, **techniques})
     found, wrong = from_infotext(text, service.catalogue)
     assert found == {name: VALUES[name] for name in FIELDS if name not in ("n_iter", "batch_size")}
     assert wrong == []
@@ -86,10 +126,28 @@ def test_old_combined_sampler_names_are_taken_apart(service: JobService):
     assert found["scheduler"] == schedule
 
 
+def test_a_technique_that_is_off_is_no_technique():
+    assert (
+        flattened(to_request({**VALUES, "freeu_enabled": False, "freeu_b1": "x"}, None))
+        .keys()
+        .isdisjoint(name for name in FIELDS if name.startswith("freeu"))
+    )
+    assert to_request({"tiling": False}, None).tiling is None  # the setting may still say so
+
+
+def test_a_wrong_technique_in_infotext_is_named(service: JobService):
+    text = (
+        "a cat\nSteps: 9, Sampler: Euler, Seed: 77, freeu_enabled: True, freeu_b1: 9, pag_enabled: True, pag_scale: 2"
+    )
+    found, wrong = from_infotext(text, service.catalogue)
+    assert [error.message for error in wrong] == ['freeu_b1 is "9": it must be at most 2.0.']
+    assert (found["pag_enabled"], found["pag_scale"], found["freeu_enabled"], found["steps"]) == (True, 2.0, False, 9)
+
+
 def test_a_wrong_value_in_infotext_leaves_the_others(service: JobService):
     text = "a cat\nSteps: 9000, Sampler: No Such, Seed: 77, CFG scale: 7, Size: 512x511"
     found, wrong = from_infotext(text, service.catalogue)
-    assert found == {"prompt": "a cat", "negative_prompt": "", "seed": "77", "cfg_scale": 7.0, "width": 512}
+    assert found == {**OFF, "prompt": "a cat", "negative_prompt": "", "seed": "77", "cfg_scale": 7.0, "width": 512}
     assert sorted(error.field for error in wrong) == ["height", "sampler_name", "steps"]
 
 

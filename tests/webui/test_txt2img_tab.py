@@ -10,12 +10,13 @@ import pytest
 
 from modules.core.paths import ROOT
 from modules.jobs.service import JobService
+from modules.requests.guidance import PerturbedAttentionGuidance
 from modules.requests.txt2img import limits
 from tests.jobs.helpers import play
 from tests.server import until
 from tests.webui.conftest import LARGE, SMALL, built
 from webui.blocks import build_page
-from webui.form import FIELDS
+from webui.form import FIELDS, starting_values
 from webui.parts.notices import shows_errors
 from webui.tabs.txt2img import Txt2ImgTab
 
@@ -23,7 +24,8 @@ from webui.tabs.txt2img import Txt2ImgTab
 def press(tab: Txt2ImgTab, job: str, current: str = "", **values) -> str:
     given = {"prompt": "{}", "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"}
     given |= {"negative_prompt": "", "n_iter": 1, "batch_size": 1, "cfg_scale": 7, "seed": "-1"}
-    return tab.generate(job, current, "small.safetensors", *({**given, **values}[name] for name in FIELDS))
+    given = {**starting_values(None, tab.service.checkpoints, tab.service.catalogue), **given, **values}
+    return tab.generate(job, current, "small.safetensors", *(given[name] for name in FIELDS))
 
 
 def filled(tab: Txt2ImgTab, checkpoint: str | None, **touched) -> dict:
@@ -159,6 +161,38 @@ def test_paste_fills_what_is_there(tab: Txt2ImgTab):
     assert (values["prompt"], values["steps"], values["width"], values["height"]) == ("a cat", 9, 128, 64)
     assert values["cfg_scale"] is None
     assert set(json.loads(names)) == {name for name, value in values.items() if value is not None}
+
+
+def test_paste_switches_techniques_off_that_the_text_does_not_tell_of(tab: Txt2ImgTab):
+    *updates, _ = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, pag_enabled: True, pag_scale: 2.5")
+    values = {name: update.get("value") for name, update in zip(FIELDS, updates, strict=True)}
+    assert (values["pag_enabled"], values["pag_scale"], values["freeu_enabled"]) == (True, 2.5, False)
+    assert (values["tiling"], values["cfg_rescale"], values["freeu_b1"]) == (False, 0.0, None)
+
+
+def test_techniques_reach_the_job(tab: Txt2ImgTab, service: JobService):
+    job_id = press(tab, uuid.uuid4().hex, pag_enabled=True, pag_scale=2.5, tiling=True)
+    request = service.wait(job_id, 30).request
+    assert request.perturbed_attention_guidance == PerturbedAttentionGuidance(scale=2.5)
+    assert (request.tiling, request.freeu) == (True, None)
+
+
+def test_a_wrong_technique_is_told_in_the_pages_words(tab: Txt2ImgTab, notices: list[str]):
+    shows_errors(lambda: "")(lambda: press(tab, uuid.uuid4().hex, freeu_enabled=True, freeu_b1=3))()
+    assert notices == ["FreeU: B1 is 3: it must be at most 2.0."]
+
+
+def test_techniques_have_their_limits_and_start_switched_off(tab: Txt2ImgTab):
+    assert (tab.fields["freeu_b1"].minimum, tab.fields["freeu_b1"].maximum) == (0, 2)
+    assert (tab.fields["sag_scale"].minimum, tab.fields["sag_scale"].maximum) == (-2, 5)
+    values = filled(tab, "small.safetensors")
+    assert not any(values[name] for name in FIELDS if name.endswith("_enabled"))
+    assert (values["freeu_b1"], values["sag_blur_sigma"], values["pag_scale"], values["tiling"]) == (
+        1.01,
+        2.0,
+        3.0,
+        False,
+    )
 
 
 def test_controls_have_the_requests_limits(tab: Txt2ImgTab):

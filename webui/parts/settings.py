@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from modules.requests.guidance import NAMES, flat_names, limits_of
 from modules.requests.txt2img import limits
 from webui.form import LABELS
 
@@ -32,7 +33,31 @@ def build_settings(tab: str) -> dict[str, Any]:
         found["seed"] = gr.Textbox(label=LABELS["seed"], elem_id=f"{tab}_seed", max_lines=1, min_width=120, scale=4)
         found["random_seed"] = tool("🎲", f"{tab}_random_seed")
         found["reuse_seed"] = tool("♻️", f"{tab}_reuse_seed")
+    return {**found, **build_guidance(tab)}
+
+
+def build_guidance(tab: str) -> dict[str, Any]:
+    """The closed accordion of what changes guidance: field name -> component."""
+    found: dict[str, Any] = {}
+    with gr.Accordion("Guidance", open=False, elem_id=f"{tab}_guidance"):
+        found["tiling"] = gr.Checkbox(label=LABELS["tiling"], elem_id=f"{tab}_tiling")
+        found["cfg_rescale"] = slider("cfg_rescale", f"{tab}_cfg_rescale", step=0.05)
+        for field in NAMES:
+            with gr.Group(elem_id=f"{tab}_{field}"):
+                for name in (name for name, owner, _ in flat_names() if owner == field):
+                    found[name] = technique_value(name, f"{tab}_{name}")
     return found
+
+
+def technique_value(name: str, elem_id: str) -> gr.Slider | gr.Radio | gr.Checkbox:
+    """The component for one value of a technique, by its flat name."""
+    bounds, label = limits_of(name), LABELS[name]
+    if "choices" in bounds:
+        return gr.Radio(bounds["choices"], label=label, elem_id=elem_id)
+    if not bounds:
+        return gr.Checkbox(label=label, elem_id=elem_id)
+    step = 1 if name == "freeu_version" else 0.01
+    return gr.Slider(bounds["minimum"], bounds["maximum"], step=step, label=label, elem_id=elem_id, buttons=[])
 
 
 def slider(name: str, elem_id: str, step: float = 1) -> gr.Slider:
