@@ -46,6 +46,8 @@ class Infotext(Section):
     enable_pnginfo: bool = Field(True, title="Write infotext to metadata of the generated image")
     add_model_name_to_info: bool = Field(True, title="Add model name to infotext")
     add_model_hash_to_info: bool = Field(True, title="Add model hash to infotext")
+    add_vae_name_to_info: bool = Field(True, title="Add VAE name to infotext")
+    add_vae_hash_to_info: bool = Field(True, title="Add VAE hash to infotext")
     add_version_to_infotext: bool = Field(True, title="Add program version to infotext")
 
 
@@ -54,6 +56,12 @@ class StableDiffusion(Section):
 
     sd_model_checkpoint: Text = Field(
         "", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found."
+    )
+    sd_vae: Text = Field(
+        "Automatic",
+        title="SD VAE",
+        max_length=1000,
+        description="Automatic: the one named as the checkpoint, beside it or in models/VAE. None: the checkpoint's own.",
     )
     emphasis: Literal["None", "Ignore", "Original", "No norm"] = Field(
         "Original",
@@ -66,6 +74,9 @@ class StableDiffusion(Section):
         ge=0,
         le=74,
         description="In tokens; shorter ends of a chunk of 75 behind its last comma move on to the next chunk.",
+    )
+    enable_prompt_comments: bool = Field(
+        True, title="Enable comments", description="A # hides the rest of its line in prompts from the generation."
     )
     CLIP_stop_at_last_layers: Whole = Field(1, title="Clip skip", ge=1, le=12)
     randn_source: Literal["GPU", "CPU", "NV"] = Field(
@@ -155,6 +166,15 @@ class Compatibility(Section):
         False,
         title="Use old prompt editing timelines.",
         description="Every number below 1 is a fraction of the steps, any other a step, in the hires pass too.",
+    )
+    use_downcasted_alpha_bar: bool = Field(
+        False,
+        title="Downcast model alphas_cumprod to fp16 before sampling. For reproducing old seeds.",
+        description="Noise levels as they were computed before version 1.7.",
+    )
+    refiner_switch_by_sample_steps: bool = Field(
+        False,
+        title="Switch to refiner by sampling steps instead of model timesteps. Old behavior for refiner.",
     )
 
 

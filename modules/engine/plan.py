@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from modules.images.infotext import format_infotext
+from modules.prompting.comments import without_comments
 from modules.prompting.prompt import Prompt, read_negative, read_prompt
 from modules.prompting.schedule import Timeline
 from modules.prompting.schedule import schedule as schedule_prompt
@@ -38,7 +39,8 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A request with everything decided. `options` is the job's settings snapshot, `schedule` what Automatic came to."""
+    """A request with everything decided. `options` is the job's settings snapshot, `schedule` what Automatic came to, `vae` the
+    name and short hash of the file its autoencoder came from, if that is not the checkpoint."""
 
     request: Txt2ImgRequest
     options: Mapping[str, Any]
@@ -52,6 +54,7 @@ class Plan:
     model_hash: str
     timestamp: str
     inpainting: bool = False
+    vae: tuple[str, str] | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -91,6 +94,8 @@ class Plan:
             "Size": f"{request.width}x{request.height}",
             "Model hash": self.model_hash[:10] if options["add_model_hash_to_info"] else None,
             "Model": self.model_name if options["add_model_name_to_info"] else None,
+            "VAE hash": self.vae[1] if self.vae and options["add_vae_hash_to_info"] else None,
+            "VAE": self.vae[0] if self.vae and options["add_vae_name_to_info"] else None,
             "Variation seed": subseed if request.subseed_strength else None,
             "Variation seed strength": request.subseed_strength or None,
             "Seed resize from": f"{request.seed_resize_from_w}x{request.seed_resize_from_h}" if self.resized else None,
@@ -125,6 +130,7 @@ class Plan:
         scheduled = entry.heeds_schedule and self.schedule.label != "Automatic"
         rho = options["rho"] if self.schedule.default_rho not in (-1, options["rho"]) else 0
         found: dict[str, Any] = {
+            "Downcast alphas_cumprod": options["use_downcasted_alpha_bar"] or None,
             "Noise Schedule": options["sd_noise_schedule"] if options["sd_noise_schedule"] != "Default" else None,
             "Discard penultimate sigma": options["always_discard_next_to_last_sigma"]
             and not entry.discard_penultimate
@@ -142,6 +148,7 @@ class Plan:
         for key, (name, plain) in CHURN.items():
             heeded = entry.s_noise if name == "s_noise" else entry.churn
             found[key] = options[name] if heeded and options[name] != plain else None
+        found["Refiner switch by sampling steps"] = options["refiner_switch_by_sample_steps"] or None
         found["Skip Early CFG"] = options["skip_early_cond"] or None
         found["NGMS"] = sampling["s_min_uncond"] or None
         found["NGMS all steps"] = (sampling["s_min_uncond"] and options["s_min_uncond_all"]) or None
@@ -189,8 +196,8 @@ class Plan:
             "face_restoration_model": None,
             "sd_model_name": self.model_name,
             "sd_model_hash": self.model_hash[:10],
-            "sd_vae_name": None,
-            "sd_vae_hash": None,
+            "sd_vae_name": self.vae[0] if self.vae else None,
+            "sd_vae_hash": self.vae[1] if self.vae else None,
             "seed_resize_from_w": request.seed_resize_from_w,
             "seed_resize_from_h": request.seed_resize_from_h,
             "denoising_strength": None,
@@ -213,8 +220,12 @@ def make_plan(
     model_name: str,
     model_hash: str,
     inpainting: bool = False,
+    vae: tuple[str, str] | None = None,
 ) -> Plan:
     """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule."""
+    if options["enable_prompt_comments"]:
+        texts = {name: without_comments(getattr(request, name)) for name in ("prompt", "negative_prompt")}
+        request = request.model_copy(update=texts)
     sampler, schedule = catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
     if schedule.label == "Automatic":
         schedule = next(entry for entry in catalogue.schedules if entry.label == sampler.schedule)
@@ -241,6 +252,7 @@ def make_plan(
         model_hash=model_hash,
         timestamp=datetime.now().strftime("%Y%m%d%H%M%S"),
         inpainting=inpainting,
+        vae=vae,
     )
 
 
