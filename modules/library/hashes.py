@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from modules.core.errors import ModelFileError
+from modules.library.header import read_header
 
 
 class HashCache:
@@ -75,3 +76,19 @@ def _digest(file):
     while chunk := file.read(2**20):
         digest.update(chunk)
     return digest
+
+
+def lora_hash(path: Path) -> str:
+    """The 12 hex digits of a LoRA in A1111's `Lora hashes`: its trainer's `sshs_model_hash` where the file holds it, else the
+    sha256 of what follows the header of a safetensors file (of other files: of all). Raises ModelFileError.
+    """
+    headed = path.suffix.lower() == ".safetensors"
+    if headed and (told := read_header(path).metadata.get("sshs_model_hash")):
+        return told[:12]
+    try:
+        with path.open("rb") as file:
+            if headed:
+                file.seek(8 + int.from_bytes(file.read(8), "little"))
+            return _digest(file).hexdigest()[:12]
+    except OSError as error:
+        raise ModelFileError(f'"{path.name}" cannot be read: {error.strerror}. Check the file.') from error
