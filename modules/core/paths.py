@@ -24,6 +24,11 @@ class Paths:
         return (*self.extra_checkpoints, *(root / "Stable-diffusion" for root in self.models))
 
     @property
+    def vaes(self) -> tuple[Path, ...]:
+        """Folders that hold VAEs."""
+        return tuple(root / "VAE" for root in self.models)
+
+    @property
     def outputs(self) -> Path:
         """Root of relative output folders."""
         return self.data

@@ -11,6 +11,7 @@ from modules.engine.models import Models
 from modules.engine.txt2img import Toolbox
 from modules.library.checkpoints import Checkpoints
 from modules.library.hashes import HashCache
+from modules.library.vaes import Vaes
 from modules.requests.catalogue import Catalogue
 from modules.sampling.registry import build_samplers
 from modules.sampling.schedules import build_schedules
@@ -32,7 +33,8 @@ def build_engine(
     catalogue = Catalogue(
         samplers=tuple(s.entry for _, s in samplers.items()), schedules=tuple(s.entry for _, s in schedules.items())
     )
-    models = Models(Checkpoints(paths.checkpoints, HashCache(Path(paths.cache))), compute)
+    hashes = HashCache(Path(paths.cache))
+    models = Models(Checkpoints(paths.checkpoints, hashes), compute, Vaes(paths.vaes, hashes))
     engine = Engine(Toolbox(models=models, samplers=samplers, schedules=schedules, catalogue=catalogue))
     if warm is not None:
         engine.warm(warm)

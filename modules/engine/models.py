@@ -2,37 +2,81 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+from torch import Tensor
 
 from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.families import sd1
 from modules.families.model import LoadedModel
-from modules.library.checkpoints import Checkpoints
+from modules.library.checkpoints import Checkpoint, Checkpoints
 from modules.library.header import Header, read_header
 from modules.library.prediction import read_prediction, yaml_time
+from modules.library.vaes import Vae, Vaes
 
 Key = tuple[str, int, int, int]
+Kept = tuple[Key, Key | None, LoadedModel]
 
 
 class Models:
-    """Loads checkpoints by name and keeps the last one."""
+    """Loads checkpoints by name and keeps the last one, and a refiner beside it."""
 
-    def __init__(self, checkpoints: Checkpoints, compute: Compute) -> None:
+    def __init__(self, checkpoints: Checkpoints, compute: Compute, vaes: Vaes | None = None) -> None:
         self._checkpoints = checkpoints
+        self._vaes = vaes or Vaes((), checkpoints.hashes)
         self._compute = compute
-        self._loaded: tuple[Key, LoadedModel] | None = None
+        self._kept: tuple[Kept, ...] = ()  # the last one first
 
-    def load(self, name: str, on_read: Callable[[str], None] = lambda _: None) -> LoadedModel:
-        """The model of that checkpoint; `on_read` is told when a file must be read.
+    def load(
+        self,
+        name: str,
+        on_read: Callable[[str], None] = lambda _: None,
+        *,
+        vae: str = "Automatic",
+        refiner: bool = False,
+    ) -> LoadedModel:
+        """The model of that checkpoint with the VAE of that setting; `on_read` is told when a file must be read.
 
-        Raises UnknownName or ModelFileError; the model loaded before stays then.
+        A `refiner` leaves the last model where it is. Raises UnknownName or ModelFileError; what was loaded before stays then.
         """
-        checkpoint = self._checkpoints.find(name)
-        key = _key(checkpoint.path)
-        if self._loaded and self._loaded[0] == key:
-            return self._loaded[1]
-        on_read(checkpoint.name)
+        checkpoint = self._checkpoints.find(name, "refiner_checkpoint" if refiner else "sd_model_checkpoint")
+        chosen = self._vaes.choose(vae, checkpoint)
+        key, vae_key = _key(checkpoint.path), _key(chosen.path) if chosen else None
+        known = next((kept for kept in self._kept if kept[0] == key), None)
+        if known is None or known[1] != vae_key:
+            on_read(chosen.name if known and chosen else checkpoint.name)
+            model = known[2] if known else self._read(checkpoint)
+            if vae_key != (known[1] if known else None):
+                model = self._with_vae(model, checkpoint, chosen)
+            known = (key, vae_key, model)
+            beside = self._kept[:1] if refiner else ()
+        else:
+            beside = self._kept
+        self._kept = (known, *(kept for kept in beside if kept[0] != key))
+        return known[2]
+
+    def _with_vae(self, model: LoadedModel, checkpoint: Checkpoint, vae: Vae | None) -> LoadedModel:
+        """The model with that VAE, or with its checkpoint's own."""
+        source = vae or checkpoint
+        if vae:
+            header = read_header(vae.path)
+            if not sd1.detect_vae(header.shapes):
+                raise ModelFileError(
+                    f'"{vae.name}" {_looks_like(header)}, and no VAE of Stable Diffusion 1.x in the usual layout. Choose another in sd_vae.'
+                )
+        built = sd1.load_vae(self._tensors(source.path, source.name), self._compute)
+        return replace(model, vae=built, vae_file=(vae.path.name, self._vaes.short_hash(vae)) if vae else None)
+
+    def _tensors(self, path: Path, name: str) -> dict[str, Tensor]:
+        try:
+            return sd1.load_file(path)
+        except Exception as error:  # safetensors raises a class of its own
+            raise ModelFileError(f'"{name}" cannot be read: {error}. Download it again.') from error
+
+    def _read(self, checkpoint: Checkpoint) -> LoadedModel:
+        """The model of that file."""
         header = read_header(checkpoint.path)
         if not sd1.detect(header.shapes):
             raise ModelFileError(
@@ -40,20 +84,14 @@ class Models:
             )
         prediction = read_prediction(checkpoint.path, header)
         checkpoint = self._checkpoints.identify(checkpoint)
-        try:
-            tensors = sd1.load_file(checkpoint.path)
-        except Exception as error:  # safetensors raises a class of its own
-            raise ModelFileError(f'"{checkpoint.name}" cannot be read: {error}. Download it again.') from error
-        model = sd1.load(
-            tensors,
+        return sd1.load(
+            self._tensors(checkpoint.path, checkpoint.name),
             name=checkpoint.model_name,
             sha256=checkpoint.sha256 or "",
             native_size=_native(header),
             compute=self._compute,
             prediction=prediction,
         )
-        self._loaded = (key, model)
-        return model
 
 
 def _key(path: Path) -> Key:

@@ -38,7 +38,8 @@ class LoadedModel:
     `latent_scale`: the autoencoder's latents are divided by it. `downscale`: pixels per latent. `native_size`: pixels. `prediction`:
     "eps", "v" or "flow". `extra_channels`: what the U-Net sees beside the latents: none, 5 for inpainting (a mask, 1 where to paint,
     and the latents of the picture without that), or 4 for InstructPix2Pix (the latents of the picture to change). `vector`: what
-    makes the U-Net's vector of what stands in the conditioning behind its first cross_attention_dim channels.
+    makes the U-Net's vector of what stands in the conditioning behind its first cross_attention_dim channels. `vae_file`: name
+    and short hash of the file the autoencoder came from, if that is not the checkpoint.
     """
 
     name: str
@@ -56,6 +57,7 @@ class LoadedModel:
     vae: Any  # diffusers' AutoencoderKL
     extra_channels: int = 0
     vector: Vector | None = None
+    vae_file: tuple[str, str] | None = None
 
     @property
     def inpainting(self) -> bool:

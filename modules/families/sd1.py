@@ -41,6 +41,16 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     )
 
 
+def detect_vae(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Is this an SD 1.x autoencoder, alone or within a checkpoint?"""
+    return any(shapes.get(f"{prefix}post_quant_conv.weight", ())[:1] == (4,) for prefix in ("", VAE))
+
+
+def load_vae(tensors: Mapping[str, Tensor], compute: Compute) -> nn.Module:
+    """The autoencoder of a file, alone or within a checkpoint; raises ModelFileError naming the first tensor that does not fit."""
+    return build_vae(without_prefix(tensors, VAE) or tensors, compute.device, compute.vae_dtype)
+
+
 def load(
     tensors: Mapping[str, Tensor],
     *,

@@ -43,23 +43,25 @@ class Checkpoints:
 
     def __init__(self, folders: Sequence[Path], hashes: HashCache) -> None:
         self._folders = tuple(folders)
-        self._hashes = hashes
+        self.hashes = hashes
 
     def list(self) -> list[Checkpoint]:
         """All checkpoint files, sorted by name; of equal names the first folder's counts. Never raises."""
         found: dict[str, Path] = {}
         for folder in self._folders:
-            for path in _files(folder):
+            for path in model_files(folder):
+                if is_vae(path.name):
+                    continue
                 found.setdefault(path.relative_to(folder).as_posix(), path)
         return [
-            Checkpoint(path=found[n], name=n, sha256=self._hashes.known(found[n]))
+            Checkpoint(path=found[n], name=n, sha256=self.hashes.known(found[n]))
             for n in sorted(found, key=str.casefold)
         ]
 
-    def find(self, name: str) -> Checkpoint:
+    def find(self, name: str, field: str = "sd_model_checkpoint") -> Checkpoint:
         """The checkpoint of that title, name, stem, model name or hash; "" is the first one.
 
-        Raises UnknownName with the nearest, or ModelFileError if there is none at all.
+        Raises UnknownName for `field` with the nearest, or ModelFileError if there is none at all.
         """
         checkpoints = self.list()
         if not checkpoints:
@@ -76,15 +78,15 @@ class Checkpoints:
             for checkpoint in checkpoints:
                 if {wanted, bare} & {str(key).casefold() for key in keys(checkpoint) if key}:
                     return checkpoint
-        raise UnknownName.among("sd_model_checkpoint", name, [c.name for c in checkpoints])
+        raise UnknownName.among(field, name, [c.name for c in checkpoints])
 
     def identify(self, checkpoint: Checkpoint) -> Checkpoint:
         """The same checkpoint with its hash, computed if need be."""
-        return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self._hashes.sha256(checkpoint.path))
+        return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self.hashes.sha256(checkpoint.path))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Checkpoint files below `folder`; each folder is walked once, however many links lead to it."""
+def model_files(folder: Path) -> Iterator[Path]:
+    """Model files below `folder`; each folder is walked once, however many links lead to it."""
     walked: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -97,6 +99,11 @@ def _files(folder: Path) -> Iterator[Path]:
             path = Path(parent, file)
             if path.suffix.lower() in SUFFIXES and os.path.isfile(path) and _is_text(str(path)):  # noqa: PTH113  # never raises
                 yield path
+
+
+def is_vae(file: str) -> bool:
+    """Is that the name of a VAE beside a checkpoint? (A1111's X.vae.safetensors.)"""
+    return file.lower().endswith(tuple(f".vae{suffix}" for suffix in SUFFIXES))
 
 
 def _is_text(name: str) -> bool:

@@ -1,0 +1,67 @@
+"""The autoencoders (VAEs) in the user's folders, and which one a checkpoint is drawn with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modules.core.errors import UnknownName
+from modules.library.checkpoints import SUFFIXES, Checkpoint, is_vae, model_files
+from modules.library.hashes import HashCache
+
+AUTOMATIC, NONE = ("automatic", "auto"), ("none",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vae:
+    """One file. `name` is its path below its folder, as A1111's setting `sd_vae` has it."""
+
+    path: Path
+    name: str
+
+
+class Vaes:
+    """Finds VAEs by the setting `sd_vae`."""
+
+    def __init__(self, folders: Sequence[Path], hashes: HashCache) -> None:
+        self._folders = tuple(folders)
+        self._hashes = hashes
+
+    def list(self) -> list[Vae]:
+        """All files, sorted by name; of equal names the first folder's counts. Never raises."""
+        found: dict[str, Path] = {}
+        for folder in self._folders:
+            for path in model_files(folder):
+                found.setdefault(path.relative_to(folder).as_posix(), path)
+        return [Vae(path=found[name], name=name) for name in sorted(found, key=str.casefold)]
+
+    def choose(self, setting: str, checkpoint: Checkpoint) -> Vae | None:
+        """The VAE that the setting means for that checkpoint, None for its own; raises UnknownName with the nearest.
+
+        Automatic is X.vae.safetensors beside a checkpoint X, else X.vae.safetensors or X.safetensors among the VAEs.
+        """
+        wanted = setting.strip().casefold()
+        if wanted in NONE:
+            return None
+        if wanted in AUTOMATIC or not wanted:
+            return self._near(checkpoint)
+        vaes = [*self.list(), *filter(None, [self._near(checkpoint)])]
+        for vae in vaes:
+            if wanted in (vae.name.casefold(), vae.path.name.casefold(), vae.path.stem.casefold()):
+                return vae
+        raise UnknownName.among("sd_vae", setting, ["Automatic", "None", *(vae.name for vae in vaes)])
+
+    def short_hash(self, vae: Vae) -> str:
+        """The first ten hex digits of the file's sha256; raises ModelFileError."""
+        return self._hashes.sha256(vae.path)[:10]
+
+    def _near(self, checkpoint: Checkpoint) -> Vae | None:
+        stem = checkpoint.path.stem.casefold()
+        for suffix in SUFFIXES:
+            beside = checkpoint.path.with_name(f"{checkpoint.path.stem}.vae{suffix}")
+            if beside.is_file():
+                return Vae(path=beside, name=beside.name)
+        for vae in self.list():
+            own = vae.path.stem.casefold()
+            if stem == (own.removesuffix(".vae") if is_vae(vae.path.name) else own):
+                return vae
+        return None
