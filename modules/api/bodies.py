@@ -55,7 +55,6 @@ NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
         (None, True),
         "keeping override_settings is (POST them to /sdapi/v1/options for that)",
     ),
-    "refiner_checkpoint": ((None, "", "None"), "the refiner is"),
     "firstpass_image": ((None, ""), "a first-pass image is"),
     "enable_hr": ((None, False), "hires fix is"),
     "script_name": ((None, "", "None"), "scripts are"),
@@ -139,6 +138,7 @@ class Txt2ImgBody(Body):
         same = (
             *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed"),
             *("subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h"),
+            "refiner_checkpoint",
             *("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"),
             *("tiling", "cfg_rescale", *TECHNIQUES),
         )
@@ -148,6 +148,7 @@ class Txt2ImgBody(Body):
                 **read_scripts(self.alwayson_scripts or {}),
                 "sampler_name": self.sampler_name or self.sampler_index,
                 "scheduler": self.scheduler or "Automatic",
+                "refiner_switch_at": self.refiner_switch_at if self.refiner_checkpoint else None,
                 "save_images": self.save_images and not self.do_not_save_samples,
                 "override_settings": dict(self.override_settings or {}),
             }

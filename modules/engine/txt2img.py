@@ -1,6 +1,7 @@
 """The recipe of text to image."""
 
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -13,11 +14,13 @@ from modules.engine.extra import blank_extra
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
 from modules.engine.preview import CheapPreview, Previews, grid, to_images
-from modules.engine.techniques import Techniques, decode, tiled
+from modules.engine.refiner import Refiner, levels_of, refiner_of
+from modules.engine.techniques import Techniques, decode
 from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress, Warned
+from modules.sampling.denoiser import Denoiser
 from modules.sampling.guidance import Guided, Skips
 from modules.sampling.noise import NoiseSource, Variation
 from modules.sampling.sampler import Sampler, schedule_options
@@ -26,13 +29,14 @@ from modules.sampling.schedules import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """The registries a recipe draws from, and the conditioning that jobs share."""
+    """The registries a recipe draws from, and the conditioning that jobs share, of models and of refiners."""
 
     models: Models
     samplers: Registry[Sampler]
     schedules: Registry[Schedule]
     catalogue: Catalogue
     conditions: Conditions = field(default_factory=Conditions)
+    refining: Conditions = field(default_factory=Conditions)
     previews: Previews = field(default_factory=Previews)
 
 
@@ -47,7 +51,8 @@ class Interrupted(Exception):
 def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
     """Draw the pictures of the order that are not done yet, telling of each when it is ready."""
     request, options = order.request, order.options
-    model = tools.models.load(options["sd_model_checkpoint"], lambda name: context.emit(Loading(name=name)))
+    reading = lambda name: context.emit(Loading(name=name))  # noqa: E731
+    model = tools.models.load(options["sd_model_checkpoint"], reading, vae=options["sd_vae"])
     plan = make_plan(
         request,
         seed=order.seed,
@@ -56,12 +61,14 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
         model_name=model.name,
         model_hash=model.sha256,
         inpainting=model.inpainting,
+        vae=model.vae_file,
     )
     for kind in sorted({tag.kind for tag in plan.prompt.tags}):
         context.emit(
             Warned(message=f"<{kind}:...> in the prompt has no effect: this version has no such networks yet.")
         )
-    guides = tools.conditions.guides(model, plan)
+    told = guides = tools.conditions.guides(model, plan)
+    refiner = refiner_of(plan, model, tools.models, tools.refining, reading)
     preview = tools.previews.of(model)
     stopped = False
     for batch in plan.batches:
@@ -72,13 +79,15 @@ def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
             break
         incomplete = False
         try:
-            latents = denoise(model, batch, plan, guides, tools, preview, context)
+            latents = denoise(model, batch, plan, guides, tools, preview, context, refiner=refiner)
         except Interrupted as stop:
             stopped = incomplete = True
             latents = stop.denoised
         if latents is not None:
-            finish(decode(model, plan, latents), batch, plan, guides, context, incomplete=incomplete, done=order.done)
-    return Done(info=plan.info(guides.fields), stopped=stopped and context.cancel.interrupted)
+            last = refiner.model if refiner and refiner.took_over else model
+            told = replace(guides, fields={**guides.fields, **(refiner.fields if refiner else {})})
+            finish(decode(last, plan, latents), batch, plan, told, context, incomplete=incomplete, done=order.done)
+    return Done(info=plan.info(told.fields), stopped=stopped and context.cancel.interrupted)
 
 
 def denoise(
@@ -89,15 +98,14 @@ def denoise(
     tools: Toolbox,
     preview: CheapPreview,
     context: Context,
+    *,
+    refiner: Refiner | None = None,
 ) -> Tensor:
     """The latents (B, C, H/8, W/8) of one batch; raises Interrupted when the user stops it."""
     request, options = plan.request, plan.options
     sampler = tools.samplers.get(plan.sampler.name).on(model.levels)
     sampling, schedule = plan.sampling, tools.schedules.get(plan.schedule.label)
-    zero_terminal = options["sd_noise_schedule"] == "Zero Terminal SNR"
-    levels = sampler.levels(
-        model.levels.zero_terminal() if zero_terminal else model.levels, quantize=options["enable_quantization"]
-    )
+    levels = sampler.levels(levels_of(model, plan), quantize=options["enable_quantization"])
     sigmas = sampler.sigmas(
         request.steps,
         schedule,
@@ -115,28 +123,19 @@ def denoise(
         seed_delta=options["eta_noise_seed_delta"],
         variation=variation(batch, plan, model.downscale),
     )
-    size = len(batch.seeds)
-    techniques = Techniques(plan, model, sigmas, levels)
-    with tiled(model, plan):
-        extra = blank_extra(model, batch.seeds, shape)
-    guided = Guided(
-        sampler.denoiser(model.denoiser(levels), levels),
-        [guides.cond] * size,
-        [guides.uncond] * size,
-        scale=request.cfg_scale * sampler.guidance,
-        skips=Skips(
-            below=sampler.threshold(sampling["s_min_uncond"], levels),
-            every=options["s_min_uncond_all"],
-            until=options["skip_early_cond"] * request.steps * (2 if plan.sampler.second_order else 1),
-        ),
-        together=options["batch_cond_uncond"],
-        extra=extra,
-        extras=techniques.extras,
-    )
-    watcher = Watcher(batch, plan, model, preview, context)
-    watcher.tell(0)
-    try:
-        with techniques.patched():
+    with ExitStack() as patches:  # of the model, and of the refiner once it takes over
+        base = guided_by(model, guides, batch, plan, sampler, sigmas, patches)
+        guided: Denoiser = base
+        if refiner:
+            second = refiner
+            guided = second.after(
+                base,
+                lambda calls: guided_by(second.model, second.guides, batch, plan, sampler, sigmas, patches, calls),
+                levels,
+            )
+        watcher = Watcher(batch, plan, model, preview, context)
+        watcher.tell(0)
+        try:
             return sampler.sample(
                 guided,
                 sampler.start(noise.first(), sigmas, preserving=options["sgm_noise_multiplier"]),
@@ -145,8 +144,42 @@ def denoise(
                 noise_sampler=sampler.noise_sampler(noise, sigmas),
                 **sampler.arguments(sampling),
             )
-    except Cancelled as stop:
-        raise Interrupted(watcher.denoised) from stop
+        except Cancelled as stop:
+            raise Interrupted(watcher.denoised) from stop
+
+
+def guided_by(
+    model: LoadedModel,
+    guides: Guides,
+    batch: Batch,
+    plan: Plan,
+    sampler: Sampler,
+    sigmas: Tensor,
+    patches: ExitStack,
+    calls: int = 0,
+) -> Guided:
+    """The model as the sampler asks it at the levels sigmas, with that many calls behind it; patched until `patches` close."""
+    request, options = plan.request, plan.options
+    levels = sampler.levels(levels_of(model, plan), quantize=options["enable_quantization"])
+    size = len(batch.seeds)
+    shape = (model.latent_channels, request.height // model.downscale, request.width // model.downscale)
+    techniques = Techniques(plan, model, sigmas, levels)
+    patches.enter_context(techniques.patched())
+    return Guided(
+        sampler.denoiser(model.denoiser(levels), levels),
+        [guides.cond] * size,
+        [guides.uncond] * size,
+        scale=request.cfg_scale * sampler.guidance,
+        skips=Skips(
+            below=sampler.threshold(plan.sampling["s_min_uncond"], levels),
+            every=options["s_min_uncond_all"],
+            until=options["skip_early_cond"] * request.steps * (2 if plan.sampler.second_order else 1),
+        ),
+        together=options["batch_cond_uncond"],
+        extra=blank_extra(model, batch.seeds, shape),
+        extras=techniques.extras,
+        calls=calls,
+    )
 
 
 def variation(batch: Batch, plan: Plan, downscale: int) -> Variation:

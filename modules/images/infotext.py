@@ -119,6 +119,8 @@ _FIELDS = {
     "Variation seed strength": "subseed_strength",
     "Tiling": "tiling",
     "CFG Rescale phi": "cfg_rescale",
+    "Refiner": "refiner_checkpoint",
+    "Refiner switch at": "refiner_switch_at",
 }
 _SIZES = {"Size": ("width", "height"), "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h")}
 

@@ -79,6 +79,8 @@ class JobService:
         settings = self.settings.current.changed(self._checked(request.override_settings))
         self.catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
         checkpoint = self.checkpoints.find(settings.stable_diffusion.sd_model_checkpoint)
+        if request.refiner_checkpoint:
+            self.checkpoints.find(request.refiner_checkpoint, "refiner_checkpoint")
         settings = settings.changed({"sd_model_checkpoint": checkpoint.name})
         if job_id is not None and not JOB_ID.fullmatch(job_id):
             raise InputError(

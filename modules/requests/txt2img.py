@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MultipleOf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from modules.core.errors import InputError
 from modules.core.validation import Number, Text, Whole, input_error
@@ -20,6 +20,8 @@ class Txt2ImgRequest(BaseModel):
 
     `subseed`: the variation seed, mixed in by `subseed_strength`; -1 is drawn from the seed. `seed_resize_from_*`: 0 or less
     is off. `eta` to `s_min_uncond` and `tiling`: None leaves the setting of that name. `cfg_rescale`: phi, 0 is off.
+    `refiner_checkpoint`: takes over where `refiner_switch_at` of the noise is gone (None: from the beginning); "" and "None"
+    are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,8 +53,15 @@ class Txt2ImgRequest(BaseModel):
     self_attention_guidance: SelfAttentionGuidance | None = None
     perturbed_attention_guidance: PerturbedAttentionGuidance | None = None
     dynamic_thresholding: DynamicThresholding | None = None
+    refiner_checkpoint: Text | None = Field(None, max_length=1000)
+    refiner_switch_at: Number | None = Field(None, ge=0, le=1)
     save_images: bool = True
     override_settings: dict[Text, Any] = Field(default_factory=dict, max_length=200)
+
+    @field_validator("refiner_checkpoint")
+    @classmethod
+    def _named(cls, name: str | None) -> str | None:
+        return None if name is None or name.strip() in ("", "None") else name
 
     @model_validator(mode="after")
     def _fits(self) -> "Txt2ImgRequest":

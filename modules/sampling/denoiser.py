@@ -17,10 +17,11 @@ class NoiseLevels:
 
     def __init__(self, alphas_cumprod: Tensor, *, quantized: bool = False) -> None:
         self.alphas_cumprod = alphas_cumprod.float()
-        sigmas = (
-            (1 - alphas_cumprod) / alphas_cumprod
-        ).sqrt()  # (1000,), rising; half precision stays so to the logarithm
-        self.sigmas, self.log_sigmas = sigmas.float(), sigmas.log().float()
+        # (1000,), rising. Half precision stays so to the logarithm, where it can hold the level.
+        sigmas = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+        exact = ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
+        self.sigmas = torch.where(sigmas.isfinite(), sigmas.float(), exact)
+        self.log_sigmas = torch.where(sigmas.isfinite(), sigmas.log().float(), exact.log())
         self._quantized = quantized
 
     @property

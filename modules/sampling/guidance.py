@@ -58,7 +58,7 @@ class Guided:
     they are not to be `together`.
 
     `cond` and `uncond` hold one entry a picture, or are tensors (B, T, D) that stay the same. Every call is a step of
-    their schedules, the first being number 0, as in A1111. D_u is left out where it has no weight, and where `skips`
+    their schedules, the first being number `calls`, 0 as in A1111. D_u is left out where it has no weight, and where `skips`
     says so; then D is D_c (several of them: their weighted mean). `extra` (B, E, H, W): latents that the network sees beside x.
     """
 
@@ -73,6 +73,7 @@ class Guided:
         together: bool = True,
         extra: Tensor | None = None,
         extras: Extras | None = None,
+        calls: int = 0,
     ) -> None:
         self._denoiser = denoiser
         self._cond = [Composed(((Scheduled.constant(c), 1.0),)) for c in cond] if isinstance(cond, Tensor) else cond
@@ -84,7 +85,7 @@ class Guided:
         self._together = together
         self._extra = extra
         self._extras = extras or Extras()
-        self._calls = 0
+        self._calls = calls
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x (B, C, H, W), sigma (B,) -> D (B, C, H, W)."""

@@ -141,7 +141,7 @@ def test_what_is_not_there_yet_is_refused_by_name(client, service, name):
         "styles": ["x"],
         "override_settings_restore_afterwards": False,
         **dict.fromkeys(("enable_hr", "restore_faces"), True),
-        **dict.fromkeys(("refiner_checkpoint", "firstpass_image", "script_name", "infotext"), "x"),
+        **dict.fromkeys(("firstpass_image", "script_name", "infotext"), "x"),
     }.get(name, 0.5)
     before = service.store.recent(1)
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", name: wrong})
@@ -155,6 +155,14 @@ def test_helpers_of_what_is_not_used_are_accepted(draw):
     draw(
         hr_scale=3, hr_upscaler="Latent", refiner_switch_at=0.8, subseed=7, denoising_strength=0.7, restore_faces=False
     )
+
+
+def test_an_unknown_refiner_is_named(client, service):
+    before = service.store.recent(1)
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "refiner_checkpoint": "nowhere"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith('refiner_checkpoint "nowhere" is not known. ')
+    assert service.store.recent(1) == before
 
 
 def test_lists_have_the_shapes_of_a1111(client):

@@ -15,6 +15,7 @@ from modules.core.settings import Settings
 from modules.engine.build import build_engine
 from modules.engine.context import Context
 from modules.engine.plan import VERSION, make_plan
+from modules.engine.refiner import refiner_of
 from modules.engine.techniques import decode
 from modules.engine.txt2img import Toolbox, denoise
 from modules.jobs.executors.base import Cancel
@@ -117,11 +118,14 @@ def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
             model_name=model.name,
             model_hash=model.sha256,
             inpainting=model.inpainting,
+            vae=model.vae_file,
         )
         guides = tools.conditions.guides(model, plan)
+        refiner = refiner_of(plan, model, tools.models, tools.refining, lambda name: None)
         context = Context(emit=lambda event: None, cancel=Cancel())
         latents = [
-            denoise(model, batch, plan, guides, tools, tools.previews.of(model), context) for batch in plan.batches
+            denoise(model, batch, plan, guides, tools, tools.previews.of(model), context, refiner=refiner)
+            for batch in plan.batches
         ]
         images = decode(model, plan, latents[0][:1])
     error = relative(torch.cat(latents).numpy(), record["latent"])
@@ -129,8 +133,9 @@ def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
     if "image" in record:
         pixels = (255 * images.permute(0, 2, 3, 1).numpy()).astype(np.uint8)
         picture = int(np.abs(pixels.astype(int) - record["image"][:1]).max())
+    fields = {**guides.fields, **(refiner.fields if refiner else {})}
     texts = [
-        plan.infotext(seed, subseed, guides.fields).replace(VERSION, "v1.10.1")
+        plan.infotext(seed, subseed, fields).replace(VERSION, "v1.10.1")
         for seed, subseed in zip(plan.seeds, plan.subseeds, strict=True)
     ]
     return Outcome(error=error, picture=picture, infotexts=texts)

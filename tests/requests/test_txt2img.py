@@ -98,3 +98,13 @@ def test_unknown_samplers(name):
         read_catalogue(SHIPPED).sampler_and_schedule(name, None)
     assert caught.value.field == "sampler_name"
     assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(None, None), ("", None), ("None", None), (" ", None), ("x [0a]", "x [0a]")]
+)
+def test_refiner(given, kept):
+    assert make_request({"refiner_checkpoint": given}).refiner_checkpoint == kept
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(InputError, match="refiner_switch_at is"):
+            make_request({"refiner_switch_at": wrong})
