@@ -1,0 +1,99 @@
+"""Settings that an infotext asks for: what a picture was made with and the settings of now do not say."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from modules.core.errors import InputError
+from modules.core.settings import Settings
+
+# infotext key -> A1111's option; those that this version does not have are passed over
+_OPTIONS = {
+    "VAE": "sd_vae",
+    "Conditional mask weight": "inpainting_mask_weight",
+    "Clip skip": "CLIP_stop_at_last_layers",
+    "ENSD": "eta_noise_seed_delta",
+    "Token merging ratio": "token_merging_ratio",
+    "Token merging ratio hr": "token_merging_ratio_hr",
+    "RNG": "randn_source",
+    "Tiling": "tiling",
+    "Emphasis": "emphasis",
+    "Old prompt editing timelines": "use_old_scheduling",
+    "Pad conds": "pad_cond_uncond",
+    "Pad conds v0": "pad_cond_uncond_v0",
+    "Downcast alphas_cumprod": "use_downcasted_alpha_bar",
+    "Refiner switch by sampling steps": "refiner_switch_by_sample_steps",
+    "Noise Schedule": "sd_noise_schedule",
+    "Discard penultimate sigma": "always_discard_next_to_last_sigma",
+    "Schedule min sigma": "sigma_min",
+    "Schedule max sigma": "sigma_max",
+    "Schedule rho": "rho",
+    "Beta schedule alpha": "beta_dist_alpha",
+    "Beta schedule beta": "beta_dist_beta",
+    "SGM noise multiplier": "sgm_noise_multiplier",
+    "Eta": "eta_ancestral",
+    "Eta DDIM": "eta_ddim",
+    "Sigma churn": "s_churn",
+    "Sigma tmin": "s_tmin",
+    "Sigma tmax": "s_tmax",
+    "Sigma noise": "s_noise",
+    "Skip Early CFG": "skip_early_cond",
+    "NGMS": "s_min_uncond",
+    "NGMS all steps": "s_min_uncond_all",
+    "UniPC variant": "uni_pc_variant",
+    "UniPC skip type": "uni_pc_skip_type",
+    "UniPC order": "uni_pc_order",
+    "UniPC lower order final": "uni_pc_lower_order_final",
+    "Noise multiplier": "initial_noise_multiplier",
+    "Extra noise": "img2img_extra_noise",
+    "VAE Encoder": "sd_vae_encode_method",
+    "VAE Decoder": "sd_vae_decode_method",
+}
+# What an infotext means that does not say it.
+_UNSAID = {
+    "Clip skip": "1",
+    "RNG": "GPU",
+    "Schedule min sigma": "0",
+    "Schedule max sigma": "0",
+    "Schedule rho": "0",
+    "VAE Encoder": "Full",
+    "VAE Decoder": "Full",
+    "Refiner switch by sampling steps": "False",
+}
+_VERSION = re.compile(r"v(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:-(\d{1,6}))?")
+
+
+def overrides(fields: Mapping[str, str], settings: Settings, prompts: str = "") -> dict[str, Any]:
+    """Option -> value for every option that the infotext's fields want otherwise than `settings` have it, as A1111 finds them.
+
+    `prompts`, the prompt and negative prompt, decide whether the mode of emphasis and A1111's old prompt editing matter.
+    Values that a setting cannot take are passed over. The checkpoint and what a request has a field for are not among them.
+    """
+    unsaid = {**_UNSAID, **({"Emphasis": "Original"} if re.search(r"[(\[]", prompts) else {})}
+    wanted = {**unsaid, **_of_old_versions(fields, prompts), **fields}
+    current = settings.flat()
+    found: dict[str, Any] = {}
+    for key, option in _OPTIONS.items():
+        if key in wanted and option in current:
+            try:
+                value = settings.changed({option: wanted[key]}).flat()[option]
+            except InputError:
+                continue
+            if value != current[option]:
+                found[option] = value
+    return found
+
+
+def _of_old_versions(fields: Mapping[str, str], prompts: str) -> dict[str, str]:
+    """What A1111's later versions do otherwise, and keep as an option."""
+    version = _VERSION.match(fields.get("Version", ""))
+    if not version:
+        return {}
+    number = tuple(int(part or 0) for part in version.groups())
+    rules = (
+        ("Old prompt editing timelines", (1, 6, 0, 0), "[" in prompts),
+        ("Pad conds v0", (1, 6, 0, 0), fields.get("Sampler") in ("DDIM", "PLMS")),
+        ("Downcast alphas_cumprod", (1, 7, 0, 225), True),
+        ("Refiner switch by sampling steps", (1, 8, 0, 0), "Refiner" in fields),
+    )
+    return {key: "True" for key, changed, concerned in rules if number < changed and concerned}

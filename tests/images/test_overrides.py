@@ -1,0 +1,96 @@
+"""Which settings an infotext overrides."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modules.core.settings import Settings
+from modules.images.infotext import parse_fields, parse_infotext
+from modules.images.overrides import overrides
+from modules.requests.txt2img import make_request
+
+RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_infotexts.json").read_text("utf-8"))
+BASE = "Steps: 20, Sampler: Euler a, Seed: 1"
+PLAIN = Settings()
+
+
+def of(text, settings=PLAIN, prompts=""):
+    return overrides(parse_fields(f"{BASE}, {text}"), settings, prompts)
+
+
+def test_nothing_is_asked_for_that_is_so_already():
+    assert of("") == {}
+    assert of("Clip skip: 1, Schedule rho: 0.0, Noise Schedule: Default") == {}
+    assert of("RNG: CPU", PLAIN.changed({"randn_source": "CPU"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Clip skip: 2", {"CLIP_stop_at_last_layers": 2}),
+        ("RNG: NV", {"randn_source": "NV"}),
+        ("ENSD: 31337", {"eta_noise_seed_delta": 31337}),
+        ("VAE hash: 0123456789, VAE: kl-f8.safetensors", {"sd_vae": "kl-f8.safetensors"}),
+        ("Eta: 0.5", {"eta_ancestral": 0.5}),
+        ("Sigma churn: 5.0, Sigma tmax: 10", {"s_churn": 5.0, "s_tmax": 10.0}),
+        ("Noise Schedule: Zero Terminal SNR", {"sd_noise_schedule": "Zero Terminal SNR"}),
+        ("Discard penultimate sigma: True", {"always_discard_next_to_last_sigma": True}),
+        ("Refiner switch by sampling steps: True", {"refiner_switch_by_sample_steps": True}),
+        ("UniPC lower order final: False", {"uni_pc_lower_order_final": False}),
+        ("Emphasis: No norm", {"emphasis": "No norm"}),
+        ("Pad conds: True", {"pad_cond_uncond": True}),
+        ("Clip skip: many, ENSD: -1, Steps: 3, Nonsense: 4", {}),
+    ],
+)
+def test_what_differs(text, found):
+    assert of(text) == found
+
+
+def test_what_an_infotext_does_not_say():
+    now = PLAIN.changed(
+        {
+            "CLIP_stop_at_last_layers": 2,
+            "rho": 5,
+            "refiner_switch_by_sample_steps": True,
+            "emphasis": "None",
+            "s_churn": 3,
+        }
+    )
+    plain = {"CLIP_stop_at_last_layers": 1, "rho": 0.0, "refiner_switch_by_sample_steps": False}
+    assert of("", now) == plain  # of churn and, without brackets, of emphasis it is silent
+    assert of("", now, "a (fox)") == {**plain, "emphasis": "Original"}
+    assert overrides({}, PLAIN.changed({"randn_source": "CPU"})) == {"randn_source": "GPU"}
+
+
+@pytest.mark.parametrize(
+    ("version", "prompts", "found"),
+    [
+        ("v1.5.2", "[a:b:0.5]", {"use_old_scheduling", "use_downcasted_alpha_bar"}),
+        ("v1.5.2", "a", {"use_downcasted_alpha_bar"}),
+        ("v1.6.0", "[a:b:0.5]", {"use_downcasted_alpha_bar"}),
+        ("v1.7.0", "a", {"use_downcasted_alpha_bar"}),
+        ("v1.7.0-224-g1234abcd", "a", {"use_downcasted_alpha_bar"}),
+        ("v1.7.0-225-g1234abcd", "a", set()),
+        ("v1.10.1", "[a:b:0.5]", set()),
+        ("Atelier 0.1.0", "[a:b:0.5]", set()),
+    ],
+)
+def test_old_versions(version, prompts, found):
+    assert set(of(f"Version: {version}", prompts=prompts)) == found
+
+
+def test_old_samplers_and_refiners():
+    assert of("Sampler: DDIM, Version: v1.5.0") == {"pad_cond_uncond_v0": True, "use_downcasted_alpha_bar": True}
+    refined = of("Refiner: x, Version: v1.7.0")
+    assert refined == {"refiner_switch_by_sample_steps": True, "use_downcasted_alpha_bar": True}
+    assert of("Refiner: x, Version: v1.8.0") == {}
+    assert of("Downcast alphas_cumprod: False, Version: v1.5.0") == {}  # said is said
+
+
+@pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["case"])
+def test_what_is_found_is_a_request(case):
+    text = parse_infotext(case["infotext"])
+    found = overrides(text.fields, PLAIN, f"{text.prompt}\n{text.negative_prompt}")
+    PLAIN.changed(make_request({"override_settings": found}).override_settings)
+    assert overrides(text.fields, PLAIN.changed(found), f"{text.prompt}\n{text.negative_prompt}") == {}
