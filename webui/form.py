@@ -21,6 +21,8 @@ LABELS = {
     "height": "Height",
     "n_iter": "Batch count",
     "batch_size": "Batch size",
+    "refiner_checkpoint": "Checkpoint",
+    "refiner_switch_at": "Switch at",
     "cfg_scale": "CFG Scale",
     "seed": "Seed",
     "tiling": "Tiling",
@@ -28,6 +30,7 @@ LABELS = {
     **{name: label_of(name) for name, *_ in flat_names()},
     "sd_model_checkpoint": "Stable Diffusion checkpoint",
 }
+REFINER = {"refiner_checkpoint": "None", "refiner_switch_at": 0.8}  # what its fields start from: without it
 FIELDS = tuple(name for name in LABELS if name != "sd_model_checkpoint")
 FLAT = {name: (field, part) for name, field, part in flat_names()}  # of the techniques' values, in which field each is
 
@@ -72,6 +75,8 @@ def checked(name: str, value: Any, catalogue: Catalogue) -> Any:
         return catalogue.sampler_and_schedule(found, None)[0].name
     if name == "scheduler":
         return schedule_label(found, catalogue)
+    if name in REFINER and found is None:
+        return REFINER[name]
     return shown(name, found)
 
 
@@ -101,6 +106,7 @@ def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue:
     parts = flattened(make_request({field: {} for field in TECHNIQUES}))
     values = {name: shown(name, getattr(plain, name)) for name in FIELDS if name not in FLAT}
     values.update({name: value if FLAT[name][1] != ENABLED else False for name, value in parts.items()})
+    values.update(REFINER)
     if catalogue.samplers and plain.sampler_name not in (s.name for s in catalogue.samplers):
         values["sampler_name"] = catalogue.samplers[0].name
     try:
@@ -129,7 +135,7 @@ def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list
             "prompt",
             "The prompt holds no generation parameters. Paste a picture's infotext into it, then press ↙️ again.",
         )
-    values = to_request_values(parsed)
+    values = {"refiner_checkpoint": None, **to_request_values(parsed)}  # one that it does not tell of was none
     if "sampler_name" in values:
         try:
             sampler, schedule = catalogue.sampler_and_schedule(values["sampler_name"], values.get("scheduler"))

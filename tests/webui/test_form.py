@@ -21,6 +21,8 @@ VALUES = {
     "height": 72,
     "n_iter": 3,
     "batch_size": 2,
+    "refiner_checkpoint": "large.safetensors",
+    "refiner_switch_at": 0.7,
     "cfg_scale": 6.5,
     "seed": "9007199254740993",
     "tiling": True,
@@ -46,7 +48,12 @@ VALUES = {
     "pag_enabled": True,
     "pag_scale": 2.5,
 }
-OFF = {"tiling": False, "cfg_rescale": 0.0, **{name: False for name in FIELDS if name.endswith("_enabled")}}
+OFF = {
+    "tiling": False,
+    "cfg_rescale": 0.0,
+    "refiner_checkpoint": "None",
+    **{name: False for name in FIELDS if name.endswith("_enabled")},
+}
 
 
 def values_of(request) -> dict:
@@ -111,6 +118,7 @@ def test_a_wrong_value_is_named(field, value):
 def test_infotext_gives_back_the_values(service: JobService):
     fields = {"Steps": 33, "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": 6.5, "Seed": VALUES["seed"]}
     fields |= {"Size": "136x72", "Model": "x", "Tiling": True, "CFG Rescale phi": 0.7}
+    fields |= {"Refiner": "large.safetensors", "Refiner switch at": 0.7}
     techniques = {name: value for name, value in VALUES.items() if name.startswith(("dynthres", "freeu", "sag", "pag"))}
     text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, **techniques})
     found, wrong = from_infotext(text, service.catalogue)

@@ -127,7 +127,7 @@ def test_a_page_without_memory_starts_from_the_settings(tab: Txt2ImgTab):
 
 
 def test_menus_come_from_the_catalogue(tab: Txt2ImgTab, service: JobService):
-    picker, samplers, schedules, _ = tab.fill(None)
+    picker, samplers, schedules, *_ = tab.fill(None)
     assert samplers["choices"] == [s.name for s in service.catalogue.samplers]
     assert schedules["choices"] == [s.label for s in service.catalogue.schedules]
     names = [name for _, name in picker["choices"]]
@@ -193,6 +193,30 @@ def test_techniques_have_their_limits_and_start_switched_off(tab: Txt2ImgTab):
         3.0,
         False,
     )
+
+
+def test_the_refiner_is_chosen_among_the_checkpoints(tab: Txt2ImgTab, service: JobService):
+    menus = tab.fill("")
+    assert menus[3]["choices"] == ["None", *menus[0]["choices"]]
+    values = filled(tab, "small.safetensors")
+    assert (values["refiner_checkpoint"], values["refiner_switch_at"]) == ("None", 0.8)
+    plain = service.wait(press(tab, uuid.uuid4().hex), 30).request
+    assert plain.refiner_checkpoint is None
+    chosen = press(tab, uuid.uuid4().hex, refiner_checkpoint="large.safetensors", refiner_switch_at=0.6)
+    request = service.wait(chosen, 30).request
+    assert (request.refiner_checkpoint, request.refiner_switch_at) == ("large.safetensors", 0.6)
+
+
+def test_paste_finds_the_refiner(tab: Txt2ImgTab, notices: list[str]):
+    def refiner(text):
+        *updates, _ = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}")
+        return dict(zip(FIELDS, updates, strict=True))["refiner_checkpoint"].get("value")
+
+    assert refiner("") == "None"
+    assert refiner(", Refiner: large [0123456789], Refiner switch at: 0.6") == "large.safetensors"
+    assert notices == []
+    assert refiner(", Refiner: nowhere, Refiner switch at: 0.6") is None
+    assert notices[0].startswith("Checkpoint &quot;nowhere&quot; is not known.")
 
 
 def test_controls_have_the_requests_limits(tab: Txt2ImgTab):

@@ -20,6 +20,13 @@ def build_settings(tab: str) -> dict[str, Any]:
             label=LABELS["scheduler"], choices=[], elem_id=f"{tab}_scheduler", min_width=140
         )
     found["steps"] = slider("steps", f"{tab}_steps")
+    with gr.Accordion("Refiner", open=False, elem_id=f"{tab}_refiner"):
+        found["refiner_checkpoint"] = gr.Dropdown(
+            label=LABELS["refiner_checkpoint"], choices=["None"], elem_id=f"{tab}_checkpoint"
+        )
+        found["refiner_switch_at"] = gr.Slider(
+            0.01, 1, step=0.01, label=LABELS["refiner_switch_at"], elem_id=f"{tab}_switch_at", buttons=[]
+        )
     with gr.Row(elem_id=f"{tab}_size_row", elem_classes="with-tool"):
         with gr.Column(scale=4, min_width=200):
             found["width"] = slider("width", f"{tab}_width")

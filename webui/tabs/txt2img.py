@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from modules.core.errors import AtelierError
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED
 from webui.form import FIELDS, from_infotext, remembered, starting_values, to_request, usable
@@ -67,7 +68,7 @@ class Txt2ImgTab:
             self.service.ask("skip", job_id)
 
     def fill(self, memory: Any, *, again: bool = False) -> list[Any]:
-        """The three menus; and for every field, as JSON, the value the user gave it, else the checkpoint's default.
+        """The four menus; and for every field, as JSON, the value the user gave it, else the checkpoint's default.
 
         `again`: another checkpoint was chosen, or files came; the values that the user gave are in their fields already.
         """
@@ -82,6 +83,7 @@ class Txt2ImgTab:
             gr.update(choices=choices, value=checkpoint),
             gr.update(choices=[s.name for s in catalogue.samplers]),
             gr.update(choices=[s.label for s in catalogue.schedules]),
+            gr.update(choices=["None", *choices]),
             json.dumps(values),
         ]
 
@@ -92,6 +94,12 @@ class Txt2ImgTab:
     def paste(self, text: Any) -> list[Any]:
         """Field updates from the infotext in the prompt, and the names of the fields it set, for the page's memory."""
         values, wrong = from_infotext(text if isinstance(text, str) else "", self.service.catalogue)
+        if (name := values.get("refiner_checkpoint", "None")) != "None":
+            try:
+                values["refiner_checkpoint"] = self.service.checkpoints.find(name, "refiner_checkpoint").name
+            except AtelierError as error:
+                del values["refiner_checkpoint"]
+                notice(sentence(error))
         for error in wrong:
             notice(sentence(error))
         updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in FIELDS]
@@ -135,8 +143,8 @@ class Txt2ImgTab:
 
     def _fills(self, event: Any, handler: Callable[..., Any], inputs: list[Any], script: str) -> Any:
         """Fill the form on that event. The script at the end leaves out what the user has touched in the meantime."""
-        menus = [self.picker, self.fields["sampler_name"], self.fields["scheduler"]]
-        handled = shows_errors(lambda: [gr.skip()] * 3 + ["{}"])(handler)
+        menus = [self.picker, *(self.fields[name] for name in ("sampler_name", "scheduler", "refiner_checkpoint"))]
+        handled = shows_errors(lambda: [gr.skip()] * 4 + ["{}"])(handler)
         filled = event(handled, inputs=inputs, outputs=[*menus, self.values], js=call(script), **QUIET)
         fields = list(self.fields.values())
         return filled.then(None, inputs=[self.values, *fields], outputs=fields, js=call("apply", FIELDS), **SILENT)
