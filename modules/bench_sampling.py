@@ -17,6 +17,7 @@ from torch import Tensor
 
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.weights import read_weights
 from modules.prompting.tokenizer import build_tokenizer
 from modules.sampling.denoiser import NoiseLevels, scaled_linear_alphas_cumprod
 from modules.sampling.noise import NoiseSource
@@ -50,7 +51,7 @@ def main() -> None:
 def prompt_seconds(count: int) -> float:
     """Median time to encode one of `count` different prompts of 200 tokens, some of them weighed."""
     model = sd1.load(
-        sd1.load_file(CHECKPOINT), name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True)
+        read_weights(CHECKPOINT), name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True)
     )
     tokenizer, rng = build_tokenizer(), random.Random(0)
     times = []

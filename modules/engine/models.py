@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
-
 from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.families import sd1
+from modules.families.kinds import NAMES, family_of, header_of, tensors_of
 from modules.families.model import LoadedModel
 from modules.library.checkpoints import Checkpoint, Checkpoints
-from modules.library.header import Header, read_header
+from modules.library.header import Header
 from modules.library.prediction import read_prediction, yaml_time
 from modules.library.vaes import Vae, Vaes
 
@@ -43,7 +42,7 @@ class Models:
         """
         checkpoint = self._checkpoints.find(name, "refiner_checkpoint" if refiner else "sd_model_checkpoint")
         chosen = self._vaes.choose(vae, checkpoint)
-        key, vae_key = _key(checkpoint.path), _key(chosen.path) if chosen else None
+        key, vae_key = _key(checkpoint.file), _key(chosen.path) if chosen else None
         known = next((kept for kept in self._kept if kept[0] == key), None)
         if known is None or known[1] != vae_key:
             on_read(chosen.name if known and chosen else checkpoint.name)
@@ -61,31 +60,26 @@ class Models:
         """The model with that VAE, or with its checkpoint's own."""
         source = vae or checkpoint
         if vae:
-            header = read_header(vae.path)
+            header = header_of(vae.path)
             if not sd1.detect_vae(header.shapes):
                 raise ModelFileError(
-                    f'"{vae.name}" {_looks_like(header)}, and no VAE of Stable Diffusion 1.x in the usual layout. Choose another in sd_vae.'
+                    f'"{vae.name}" {_looks_like(header)}, and is no VAE of Stable Diffusion in the usual layout. Choose another in sd_vae.'
                 )
-        built = sd1.load_vae(self._tensors(source.path, source.name), self._compute)
+        built = sd1.load_vae(tensors_of(source.path), self._compute)
         return replace(model, vae=built, vae_file=(vae.path.name, self._vaes.short_hash(vae)) if vae else None)
-
-    def _tensors(self, path: Path, name: str) -> dict[str, Tensor]:
-        try:
-            return sd1.load_file(path)
-        except Exception as error:  # safetensors raises a class of its own
-            raise ModelFileError(f'"{name}" cannot be read: {error}. Download it again.') from error
 
     def _read(self, checkpoint: Checkpoint) -> LoadedModel:
         """The model of that file."""
-        header = read_header(checkpoint.path)
-        if not sd1.detect(header.shapes):
+        header = header_of(checkpoint.path)
+        family = family_of(header.shapes)
+        if not family:
             raise ModelFileError(
-                f'"{checkpoint.name}" {_looks_like(header)}. This version draws with whole Stable Diffusion 1.x checkpoints; choose one of those.'
+                f'"{checkpoint.name}" {_looks_like(header)}. This version draws with whole checkpoints of {NAMES}; choose one of those.'
             )
         prediction = read_prediction(checkpoint.path, header)
         checkpoint = self._checkpoints.identify(checkpoint)
-        return sd1.load(
-            self._tensors(checkpoint.path, checkpoint.name),
+        return family.load(
+            tensors_of(checkpoint.path),
             name=checkpoint.model_name,
             sha256=checkpoint.sha256 or "",
             native_size=_native(header),
@@ -110,11 +104,11 @@ def _native(header: Header) -> int | None:
 
 
 def _looks_like(header: Header) -> str:
-    """What a file that is no whole SD 1.x seems to be."""
+    """What a file that is no whole checkpoint of a known family seems to be."""
     keys = header.shapes
     signs = (
-        ("conditioner.embedders.", "looks like Stable Diffusion XL"),
-        ("cond_stage_model.model.", "looks like Stable Diffusion 2.x"),
+        ("conditioner.embedders.", "looks like a part or variant of Stable Diffusion XL"),
+        ("cond_stage_model.model.", "looks like a part or variant of Stable Diffusion 2.x"),
         ("model.diffusion_model.joint_blocks.", "looks like Stable Diffusion 3"),
         ("model.diffusion_model.double_blocks.", "looks like FLUX"),
         ("double_blocks.", "looks like FLUX"),

@@ -14,13 +14,12 @@ from modules.engine.extra import blank_extra
 from modules.engine.models import Models
 from modules.engine.plan import Batch, Plan, make_plan
 from modules.engine.preview import CheapPreview, Previews, grid, to_images
-from modules.engine.refiner import Refiner, levels_of, refiner_of
+from modules.engine.refiner import Refiner, Relay, levels_of, refiner_of
 from modules.engine.techniques import Techniques, decode
 from modules.families.model import LoadedModel
 from modules.images.encode import encode_jpeg, encode_png
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Done, ImageReady, Loading, Order, Preview, Progress, Warned
-from modules.sampling.denoiser import Denoiser
 from modules.sampling.guidance import Guided, Skips
 from modules.sampling.noise import NoiseSource, Variation
 from modules.sampling.sampler import Sampler, schedule_options
@@ -125,7 +124,7 @@ def denoise(
     )
     with ExitStack() as patches:  # of the model, and of the refiner once it takes over
         base = guided_by(model, guides, batch, plan, sampler, sigmas, patches)
-        guided: Denoiser = base
+        guided: Guided | Relay = base
         if refiner:
             second = refiner
             guided = second.after(

@@ -5,7 +5,6 @@ text heads of width 64, the scaled-linear schedule.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +41,7 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def detect_vae(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Is this an SD 1.x autoencoder, alone or within a checkpoint?"""
+    """Is this an autoencoder of SD 1.x to XL, alone or within a checkpoint?"""
     return any(shapes.get(f"{prefix}post_quant_conv.weight", ())[:1] == (4,) for prefix in ("", VAE))
 
 
@@ -58,10 +57,10 @@ def load(
     sha256: str,
     native_size: int | None,
     compute: Compute,
-    prediction: Prediction = EPS,
+    prediction: Prediction | None = None,
 ) -> LoadedModel:
     """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
-    device = compute.device
+    device, prediction = compute.device, prediction or EPS
     unet: Any = build_unet(without_prefix(tensors, UNET), device, compute.dtype)
     if compute.xformers:
         unet.enable_xformers_memory_efficient_attention()
@@ -143,10 +142,3 @@ def build_text(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch
     with empty_weights():
         text = CLIPTextModel(config)
     return filled(text, text_keys().to_module(tensors), device, dtype)
-
-
-def load_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, memory-mapped."""
-    from safetensors.torch import load_file as read
-
-    return read(path)

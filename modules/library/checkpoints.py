@@ -11,21 +11,29 @@ from modules.core.errors import ModelFileError, UnknownName
 from modules.library.hashes import HashCache
 from modules.library.header import read_header
 
-SUFFIXES = (".safetensors",)
+SUFFIXES = (".safetensors", ".ckpt")
+FOLDER = "model_index.json"
+"""What makes a folder a diffusers model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint file. `name` is its path below its folder, with forward slashes, as A1111 writes it."""
+    """One checkpoint: a file, or a diffusers folder. `name` is its path below its folder, with forward slashes, as A1111 writes it."""
 
     path: Path
     name: str
     sha256: str | None = None
 
     @property
+    def file(self) -> Path:
+        """The file that identifies it: itself, or of a folder the U-Net's weights."""
+        return weight_file(self.path)
+
+    @property
     def model_name(self) -> str:
         """A1111's `model_name`: the name without its suffix, folders joined by underscores."""
-        return self.name.rsplit(".", 1)[0].replace("/", "_").replace("\\", "_")
+        suffix = next((suffix for suffix in SUFFIXES if self.name.lower().endswith(suffix)), "")
+        return self.name[: len(self.name) - len(suffix)].replace("/", "_").replace("\\", "_")
 
     @property
     def short_hash(self) -> str | None:
@@ -54,7 +62,7 @@ class Checkpoints:
                     continue
                 found.setdefault(path.relative_to(folder).as_posix(), path)
         return [
-            Checkpoint(path=found[n], name=n, sha256=self.hashes.known(found[n]))
+            Checkpoint(path=found[n], name=n, sha256=self.hashes.known(weight_file(found[n])))
             for n in sorted(found, key=str.casefold)
         ]
 
@@ -82,11 +90,11 @@ class Checkpoints:
 
     def identify(self, checkpoint: Checkpoint) -> Checkpoint:
         """The same checkpoint with its hash, computed if need be."""
-        return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self.hashes.sha256(checkpoint.path))
+        return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self.hashes.sha256(checkpoint.file))
 
 
 def model_files(folder: Path) -> Iterator[Path]:
-    """Model files below `folder`; each folder is walked once, however many links lead to it."""
+    """Model files and diffusers folders below `folder`; each folder is walked once, however many links lead to it."""
     walked: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -94,11 +102,23 @@ def model_files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         walked.add(real)
+        if FOLDER in files and Path(parent) != folder and _is_text(parent):
+            folders.clear()
+            yield Path(parent)
+            continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for file in files:
             path = Path(parent, file)
             if path.suffix.lower() in SUFFIXES and os.path.isfile(path) and _is_text(str(path)):  # noqa: PTH113  # never raises
                 yield path
+
+
+def weight_file(path: Path) -> Path:
+    """A checkpoint's file, or of a diffusers folder the U-Net's weights (its index where there are none)."""
+    if not path.is_dir():
+        return path
+    weights = sorted(file for file in (path / "unet").glob("*") if file.suffix in (".safetensors", ".bin"))
+    return weights[0] if weights else path / FOLDER
 
 
 def is_vae(file: str) -> bool:
@@ -118,7 +138,7 @@ def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
     size its family was trained at. Empty for a file that cannot be read.
     """
     try:
-        header = read_header(checkpoint.path)
+        header = read_header(checkpoint.file)
     except ModelFileError:
         return {}
     try:
@@ -130,5 +150,5 @@ def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _native(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     key = next((k for k in shapes if k.endswith("attn2.to_k.weight")), None)
-    side = {768: 512, 1024: 768, 2048: 1024}.get(shapes[key][1]) if key else None
+    side = {768: 512, 1024: 768, 1280: 1024, 2048: 1024}.get(shapes[key][1]) if key else None
     return {"width": side, "height": side, "steps": 20, "cfg_scale": 7.0} if side else {}

@@ -25,9 +25,9 @@ class Prediction:
     zero_terminal: bool = False
 
 
-def read_prediction(path: Path, header: Header) -> Prediction:
+def read_prediction(path: Path, header: Header) -> Prediction | None:
     """What the file at `path` with that header says, in this order: the keys `v_pred` and `ztsnr` among its tensors,
-    `parameterization` in the .yaml of the same name (A1111's way), `modelspec.prediction_type` in its metadata; else eps.
+    `parameterization` in the .yaml of the same name (A1111's way), `modelspec.prediction_type` in its metadata; None if nothing does.
 
     Raises ModelFileError for a kind that is not known and a YAML file that cannot be read.
     """
@@ -35,7 +35,9 @@ def read_prediction(path: Path, header: Header) -> Prediction:
     if "v_pred" in header.shapes:
         return Prediction(kind="v", zero_terminal=zero_terminal)
     said = _beside(path.with_suffix(".yaml")) or header.metadata.get("modelspec.prediction_type", "")
-    kind = _KINDS.get(said.strip().casefold().replace("-", "_")) if said.strip() else "eps"
+    if not said.strip():
+        return Prediction(zero_terminal=True) if zero_terminal else None
+    kind = _KINDS.get(said.strip().casefold().replace("-", "_"))
     if kind is None:
         raise ModelFileError(
             f'"{path.name}" is said to predict {short(said)}: this version knows epsilon, v and flow. Choose another checkpoint.'

@@ -30,7 +30,7 @@ class Vaes:
         """All files, sorted by name; of equal names the first folder's counts. Never raises."""
         found: dict[str, Path] = {}
         for folder in self._folders:
-            for path in model_files(folder):
+            for path in filter(Path.is_file, model_files(folder)):
                 found.setdefault(path.relative_to(folder).as_posix(), path)
         return [Vae(path=found[name], name=name) for name in sorted(found, key=str.casefold)]
 

@@ -17,6 +17,7 @@ from modules.core.paths import ROOT
 from modules.devices.choice import choose_compute
 from modules.families import sd1
 from modules.families.model import LoadedModel
+from modules.families.weights import read_weights
 from modules.sampling.guidance import Guided
 from modules.sampling.noise import NoiseSource
 from modules.sampling.registry import build_samplers
@@ -119,7 +120,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "starter-evaluation")
     args = parser.parse_args()
 
-    tensors = sd1.load_file(args.checkpoint)
+    tensors = read_weights(args.checkpoint)
     model = sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
     reader = load_reader(READER)
     scenes, prompts = prompts_for(args.number, args.seed)

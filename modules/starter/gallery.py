@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.weights import read_weights
 
 from .evaluate import CHECKPOINT, contact_sheet, draw_prompts
 from .export import DEFAULTS
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--cfg", type=float, default=DEFAULTS["cfg_scale"])
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    tensors = sd1.load_file(args.checkpoint)
+    tensors = read_weights(args.checkpoint)
     model = sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
     options = {"steps": DEFAULTS["steps"], "sampler": DEFAULTS["sampler_name"], "schedule": DEFAULTS["scheduler"]}
     pixels = draw_prompts(model, EXAMPLES, scale=args.cfg, seed=args.seed, **options)

@@ -12,11 +12,14 @@ from modules.families import sd1
 from modules.families.ldm_keys import UNET, VAE, unet_keys, unet_shape, vae_keys, vae_shape
 from modules.families.model import without_prefix
 from modules.library.prediction import Prediction
+from modules.prompting.chunks import make_chunks
 from modules.prompting.encode import TextOptions
+from modules.prompting.tokenizer import build_tokenizer
 from modules.sampling.denoiser import EpsDenoiser, VDenoiser
 from modules.sampling.flow import FlowDenoiser
 from tests.tiny import ldm_tensors, tiny_parts
 
+CHUNKS = make_chunks("a red star", build_tokenizer(), attention=True, backtrack=20)
 COMPUTE = choose_compute(use_cpu=True)
 
 
@@ -80,13 +83,13 @@ def test_loaded_parts_compute_what_the_originals_do(tensors, parts):
         torch.testing.assert_close(model.unet(x, t, context).sample, parts["unet"](x, t, context).sample)
         pixels = parts["vae"].decode(x / sd1.LATENT_SCALE).sample.add(1).div(2).clamp(0, 1)
         torch.testing.assert_close(model.decode(x), pixels)
-        ids = torch.tensor([chunk.ids for chunk in model.prompts.chunks("a red star")])
+        ids = torch.tensor([chunk.ids for chunk in CHUNKS])
         torch.testing.assert_close(model.prompts.encode(["a red star"]), parts["text"](ids).last_hidden_state)
 
 
 def test_clip_skip_takes_an_earlier_layer(tensors, parts):
     model = loaded(tensors)
-    ids = torch.tensor([chunk.ids for chunk in model.prompts.chunks("a red star")])
+    ids = torch.tensor([chunk.ids for chunk in CHUNKS])
     with torch.inference_mode():
         states = parts["text"](ids, output_hidden_states=True).hidden_states
         expected = parts["text"].final_layer_norm(states[-2])

@@ -33,8 +33,8 @@ def parameters(module) -> dict:
     return {name.removeprefix("text_model."): value.detach().clone() for name, value in module.named_parameters()}
 
 
-@pytest.fixture(scope="module")
-def tensors():
+def sd2_tensors() -> dict[str, torch.Tensor]:
+    """A whole tiny SD 2.x, under its file's names."""
     torch.manual_seed(0)
     levels: Any = {
         "block_out_channels": (64, 64),
@@ -57,6 +57,11 @@ def tensors():
         **{sd2.TEXT + name: value for name, value in to_open_clip(parameters(text_module())).items()},
         f"{sd2.TEXT}text_projection": torch.zeros(WIDTH, WIDTH),
     }
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    return sd2_tensors()
 
 
 def loaded(tensors, prediction=None):

@@ -7,6 +7,7 @@ import torch
 
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.weights import read_weights
 from modules.library.header import read_header
 from modules.starter.evaluate import CHECKPOINT, READER, draw_prompts, prompts_for, table, verdicts
 from modules.starter.export import DEFAULTS, fold
@@ -17,7 +18,7 @@ from modules.starter.reader import load_reader
 
 @pytest.fixture(scope="module")
 def model():
-    tensors = sd1.load_file(CHECKPOINT)
+    tensors = read_weights(CHECKPOINT)
     return sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
 
 
@@ -44,7 +45,7 @@ def test_names_and_shapes_are_those_of_sd1():
 
 
 def test_every_weight_is_finite_half_precision():
-    for name, tensor in sd1.load_file(CHECKPOINT).items():
+    for name, tensor in read_weights(CHECKPOINT).items():
         assert tensor.dtype == torch.float16, name
         assert torch.isfinite(tensor).all(), name
 
