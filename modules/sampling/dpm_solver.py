@@ -157,7 +157,8 @@ def sample_dpm_adaptive(
     limit: int = 1000,
 ) -> Tensor:
     """DPM-Solver-12/23's adaptive steps (appendix C): from sigmas[0] to the last level above 0, orders 2 and 3 side by side,
-    the step scaled by 1 + atan(error^(-1/3) - 1) and taken again below 0.81. At most `limit` tries, each one a report.
+    the step scaled by 1 + atan(error^(-1/p) - 1) and taken again below 0.81; p is 3, and 3/2 with noise, as in k-diffusion.
+    At most `limit` tries, each one a report.
     The error is that of the whole batch, as in A1111, so that a picture depends a little on those beside it."""
     steps = Steps(model, x, extra_args, callback, noise_sampler)
     t, t_end = -sigmas[0].log(), -sigmas[sigmas > 0][-1].log()
@@ -171,7 +172,7 @@ def sample_dpm_adaptive(
         low, high = step.second(target, r=1 / 3), step.third(target)
         tolerance = torch.maximum(torch.full_like(x, atol), rtol * torch.maximum(low.abs(), x_last.abs()))
         error = (((low - high) / tolerance).norm() / x.numel() ** 0.5).item()
-        factor = 1 + math.atan((error + 1e-8) ** (-1 / 3) - 1)
+        factor = 1 + math.atan((error + 1e-8) ** (-1 / (1.5 if eta else 3)) - 1)
         steps.report(i, (-t).exp(), x, step.denoised)
         if factor >= 0.81:
             x_last = low

@@ -137,8 +137,8 @@ def _others() -> list[Sampler]:
         _sampler("DEIS", adams.sample_deis),
         _sampler("DDPM", euler.sample_ddpm, draws_noise=True),
         _sampler("LCM plain", euler.sample_lcm, "lcm_plain", renoises=True),  # ComfyUI's "lcm": no consistency function
-        _sampler("UniPC bh1", unipc.sample_unipc, "uni_pc", fixed={"variant": "bh1"}),
-        _sampler("UniPC bh2", unipc.sample_unipc, "uni_pc_bh2", fixed={"variant": "bh2"}),
+        _sampler("UniPC bh1", unipc.sample_unipc, "uni_pc", fixed={"variant": "bh1"}, discard_penultimate=True),
+        _sampler("UniPC bh2", unipc.sample_unipc, "uni_pc_bh2", fixed={"variant": "bh2"}, discard_penultimate=True),
         _sampler("RES multistep", res.sample_res_multistep, "res_multistep"),
         _sampler("RES multistep a", res.sample_res_multistep_ancestral, "res_multistep_ancestral", **ancestral),
         _sampler("RES multistep CFG++", res.sample_res_multistep_cfg_pp, "res_multistep_cfg_pp", renoises=True),
