@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from modules.core.errors import NotFound, short
 from modules.jobs.service import JobService
-from modules.jobs.store import Image, Job
+from modules.jobs.store import ENDED, Image, Job
 
 LATEST = 50
 
@@ -74,14 +74,15 @@ def read_picture(image: Image) -> bytes:
 def report(service: JobService, job: Job) -> dict[str, Any]:
     """A job as a client sees it. `position` is the number of jobs before it; times are seconds since 1970."""
     live = service.live(job.id)
+    working = live if job.state not in ENDED else None  # what is live outlasts the job's end by a moment
     return {
         "id": job.id,
         "state": job.state,
         "position": service.position(job.id),
         "tries": job.tries,
-        "progress": live.fraction if live else float(job.state == "done"),
-        "seconds_left": live.seconds_left if live else None,
-        "phase": live.phase if live else None,
+        "progress": working.fraction if working else float(job.state == "done"),
+        "seconds_left": working.seconds_left if working else None,
+        "phase": working.phase if working else None,
         "message": job.message,
         "warnings": list(live.warnings) if live else [],
         "submitted": job.submitted,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from modules.jobs.live import Live
 from tests.jobs.helpers import play
 from tests.server import until
 
@@ -63,6 +64,14 @@ def test_jobs(client, draw, service):
     assert [(i["position"], i["seed"], i["saved"]) for i in job["images"]] == [(0, 9, True), (1, 10, True)]
     assert client.get(job["images"][1]["url"]).status_code == 200
     assert client.get("/atelier/jobs").json()["jobs"][0] == job
+
+
+def test_a_job_that_is_over_has_no_phase_though_it_is_still_live(client, draw, service, monkeypatch):
+    draw(force_task_id="task-over")
+    live = Live(job="task-over", started=0.0, phase="sampling")
+    monkeypatch.setattr(service, "_live", live)
+    job = client.get("/atelier/jobs/task-over").json()
+    assert (job["state"], job["phase"], job["seconds_left"], job["progress"]) == ("done", None, None, 1.0)
 
 
 def test_unknown_jobs(client):
