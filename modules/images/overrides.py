@@ -1,10 +1,13 @@
-"""Settings that an infotext asks for: what a picture was made with and the settings of now do not say."""
+"""Settings that an infotext asks for: what a picture was made with and the settings of now do not say.
+
+The page shows them as A1111 does, as entries "Label: value" whose label is the infotext's key.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modules.core.errors import InputError
+from modules.core.errors import InputError, nearest, short
 from modules.core.settings import Settings
 
 # infotext key -> A1111's option; those that this version does not have are passed over
@@ -49,6 +52,10 @@ _OPTIONS = {
     "VAE Encoder": "sd_vae_encode_method",
     "VAE Decoder": "sd_vae_decode_method",
 }
+FIELD = "override_settings"
+CHECKPOINT = "sd_model_checkpoint"
+CHECKPOINT_KEYS = ("Model hash", "Model")
+_OPTION_OF = {**_OPTIONS, **dict.fromkeys(CHECKPOINT_KEYS, CHECKPOINT)}
 # What an infotext means that does not say it.
 _UNSAID = {
     "Clip skip": "1",
@@ -82,6 +89,38 @@ def overrides(fields: Mapping[str, str], settings: Settings, prompts: str = "") 
             if value != current[option]:
                 found[option] = value
     return found
+
+
+def to_entries(options: Mapping[str, Any]) -> list[str]:
+    """The entry of each option that an infotext can tell of, the checkpoint apart."""
+    return [f"{key}: {options[option]}" for key, option in _OPTIONS.items() if option in options]
+
+
+def from_entries(entries: Any) -> dict[str, Any]:
+    """Option -> value of "Label: value" entries, of two for one option the later; raises InputError naming a wrong one."""
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise InputError(FIELD, f"{FIELD} is {short(entries)}: it must be a list.")
+    found: dict[str, Any] = {}
+    for entry in entries:
+        option, value = _option(entry)
+        found[option] = value
+    return found
+
+
+def _option(entry: Any) -> tuple[str, Any]:
+    key, _, text = entry.partition(":") if isinstance(entry, str) else ("", "", "")
+    key, text = key.strip(), text.strip()
+    if not key or not text:
+        raise InputError(FIELD, f'{FIELD} hold {short(entry)}: it must look like "Clip skip: 2".')
+    defaults = Settings()
+    known = {key: option for key, option in _OPTION_OF.items() if option in defaults.flat()}
+    if key not in known:
+        raise InputError(FIELD, f"{FIELD} hold {short(entry)}, which is not known here. {nearest(key, known)}")
+    option = known[key]
+    try:
+        return option, defaults.changed({option: text}).flat()[option]
+    except InputError as error:
+        raise InputError(FIELD, error.message.replace(option, key, 1)) from error
 
 
 def _of_old_versions(fields: Mapping[str, str], prompts: str) -> dict[str, str]:

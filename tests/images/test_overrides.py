@@ -1,18 +1,20 @@
-"""Which settings an infotext overrides."""
+"""Which settings an infotext overrides, and their entries on the page."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from modules.core.errors import InputError
 from modules.core.settings import Settings
 from modules.images.infotext import parse_fields, parse_infotext
-from modules.images.overrides import overrides
+from modules.images.overrides import _OPTIONS, from_entries, overrides, to_entries
 from modules.requests.txt2img import make_request
 
 RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_infotexts.json").read_text("utf-8"))
 BASE = "Steps: 20, Sampler: Euler a, Seed: 1"
 PLAIN = Settings()
+CHOICES = ("None", "NV", "Zero Terminal SNR", "vary_coeff", "logSNR", "an odd: name, of a VAE.safetensors")
 
 
 def of(text, settings=PLAIN, prompts=""):
@@ -94,3 +96,60 @@ def test_what_is_found_is_a_request(case):
     found = overrides(text.fields, PLAIN, f"{text.prompt}\n{text.negative_prompt}")
     PLAIN.changed(make_request({"override_settings": found}).override_settings)
     assert overrides(text.fields, PLAIN.changed(found), f"{text.prompt}\n{text.negative_prompt}") == {}
+
+
+def others(value):
+    """Values of the same type as `value`; not every option takes every one."""
+    candidates = CHOICES if isinstance(value, str) else (not value, 2, 0.5)
+    return [other for other in candidates if type(other) is type(value) and other != value]
+
+
+@pytest.mark.parametrize("option", sorted(set(_OPTIONS.values()) & PLAIN.flat().keys()))
+def test_every_option_comes_back_from_its_entry(option):
+    changed = 0
+    for value in others(PLAIN.flat()[option]):
+        try:
+            PLAIN.changed({option: value})
+        except InputError:
+            continue
+        (entry,) = to_entries({option: value})
+        found = from_entries([entry])
+        assert found == {option: value}
+        assert type(found[option]) is type(value)
+        changed += 1
+    assert changed
+
+
+def test_entries_are_a1111s():
+    options = {"eta_noise_seed_delta": 31337, "CLIP_stop_at_last_layers": 2, "samples_save": False}
+    assert to_entries(options) == ["Clip skip: 2", "ENSD: 31337"]
+    assert from_entries(["Model hash: 3bc4c51bc7", " Clip skip:3", "Clip skip: 2"]) == {
+        "sd_model_checkpoint": "3bc4c51bc7",
+        "CLIP_stop_at_last_layers": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["Clip skip"], 'override_settings hold "Clip skip": it must look like "Clip skip: 2".'),
+        (["Clip skip: "], 'override_settings hold "Clip skip: ": it must look like "Clip skip: 2".'),
+        ([7], 'override_settings hold 7: it must look like "Clip skip: 2".'),
+        (
+            ["ENSD: 1", "Clipskip: 2"],
+            'override_settings hold "Clipskip: 2", which is not known here. Nearest: Clip skip',
+        ),
+        (["Extra noise: 1"], 'override_settings hold "Extra noise: 1", which is not known here. '),
+        (["samples_save: False"], 'override_settings hold "samples_save: False", which is not known here. '),
+        (["Clip skip: 13"], 'Clip skip is "13": it must be at most 12.'),
+        (["ENSD: x"], 'ENSD is "x": it must be a whole number.'),
+        (["VAE: \ud800"], 'VAE is "?": it holds half of a surrogate pair'),
+        ("Clip skip: 2", 'override_settings is "Clip skip: 2": it must be a list.'),
+        (None, "override_settings is None: it must be a list."),
+    ],
+)
+def test_a_wrong_entry_is_named(entries, message):
+    with pytest.raises(InputError) as caught:
+        from_entries(entries)
+    assert caught.value.field == "override_settings"
+    assert caught.value.message.startswith(message)
