@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modules.core.errors import AtelierError, InputError, UnknownName
+from modules.core.errors import AtelierError, InputError, UnknownName, short
+from modules.core.settings import Settings
 from modules.images.infotext import parse_infotext, to_request_values
+from modules.images.overrides import CHECKPOINT, CHECKPOINT_KEYS, from_entries, overrides, to_entries
 from modules.library.checkpoints import Checkpoints, page_defaults
 from modules.requests.catalogue import Catalogue
 from modules.requests.guidance import ENABLED, TECHNIQUES, flat_names, flattened, gathered, label_of
@@ -25,6 +27,7 @@ LABELS = {
     "refiner_switch_at": "Switch at",
     "cfg_scale": "CFG Scale",
     "seed": "Seed",
+    "override_settings": "Override settings",
     "tiling": "Tiling",
     "cfg_rescale": "CFG rescale",
     **{name: label_of(name) for name, *_ in flat_names()},
@@ -42,7 +45,8 @@ def to_request(values: Mapping[str, Any], checkpoint: str | None) -> Txt2ImgRequ
         given["seed"] = given["seed"].strip() or -1
     if given.get("tiling") is False:
         given["tiling"] = None  # as the setting says
-    override = {"sd_model_checkpoint": checkpoint} if checkpoint else {}
+    override = {CHECKPOINT: checkpoint} if checkpoint else {}
+    override.update(from_entries(values.get("override_settings", [])))
     return _made({**given, **gathered(values), "override_settings": override})
 
 
@@ -71,6 +75,8 @@ def checked(name: str, value: Any, catalogue: Catalogue) -> Any:
         request = to_request({enabled: True, name: value}, None)
         return flattened(request)[name] if part != ENABLED else getattr(request, field) is not None
     found = getattr(to_request({name: value}, None), name)
+    if name == "override_settings":
+        return list(value)  # as entries
     if name == "sampler_name":
         return catalogue.sampler_and_schedule(found, None)[0].name
     if name == "scheduler":
@@ -113,7 +119,7 @@ def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue:
         own = page_defaults(checkpoints.find(checkpoint or ""))
     except AtelierError:
         own = {}
-    return {**values, **usable(own, catalogue)}
+    return {**values, **usable(own, catalogue), "override_settings": []}  # a file changes no settings
 
 
 def remembered(text: Any) -> tuple[str | None, dict[str, Any]]:
@@ -158,3 +164,36 @@ def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list
         except InputError as error:
             wrong.append(error)
     return found, wrong
+
+
+def overriding(
+    text: str, settings: Settings, checkpoint: str | None, checkpoints: Checkpoints
+) -> tuple[list[str], str | None]:
+    """The entries of "Override settings" for that infotext, and a sentence if its checkpoint is not here.
+
+    `settings` and `checkpoint` are those of now. What the form has a field of its own for has no entry.
+    """
+    parsed = parse_infotext(text)
+    options = overrides(parsed.fields, settings, f"{parsed.prompt}\n{parsed.negative_prompt}")
+    entries = to_entries({option: value for option, value in options.items() if option not in FIELDS})
+    said = {key: parsed.fields[key] for key in CHECKPOINT_KEYS if parsed.fields.get(key)}
+    for key, name in said.items():
+        found = _found(name, said.get("Model hash", ""), checkpoints)
+        if found is not None:
+            return entries if found == checkpoint else [f"{key}: {name}", *entries], None
+    if not said:
+        return entries, None
+    return entries, (
+        f"The checkpoint {short(' '.join(reversed(said.values())))} is not here: "
+        f"{short(checkpoint or 'the first one')} is used instead."
+    )
+
+
+def _found(name: str, said: str, checkpoints: Checkpoints) -> str | None:
+    """The checkpoint of that name or hash, unless its hash is known not to be the one said (A1111's old ones are shorter)."""
+    try:
+        found = checkpoints.find(name)
+    except AtelierError:
+        return None
+    differs = len(said) == 10 and found.short_hash not in (None, said.lower())
+    return None if differs else found.name

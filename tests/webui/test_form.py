@@ -9,7 +9,7 @@ from modules.images.infotext import format_infotext
 from modules.jobs.service import JobService
 from modules.requests.guidance import flattened
 from tests.webui.conftest import LARGE, SMALL
-from webui.form import FIELDS, LABELS, from_infotext, remembered, starting_values, to_request, usable
+from webui.form import FIELDS, LABELS, from_infotext, overriding, remembered, starting_values, to_request, usable
 
 VALUES = {
     "prompt": 'a "red" ball, <b>bold</b>: ☃\nsecond line',
@@ -25,6 +25,7 @@ VALUES = {
     "refiner_switch_at": 0.7,
     "cfg_scale": 6.5,
     "seed": "9007199254740993",
+    "override_settings": ["Clip skip: 2", "VAE: None"],
     "tiling": True,
     "cfg_rescale": 0.7,
     "dynthres_enabled": True,
@@ -48,6 +49,7 @@ VALUES = {
     "pag_enabled": True,
     "pag_scale": 2.5,
 }
+ELSEWHERE = ("n_iter", "batch_size", "override_settings")  # what `from_infotext` does not find
 OFF = {
     "tiling": False,
     "cfg_rescale": 0.0,
@@ -59,18 +61,28 @@ OFF = {
 def values_of(request) -> dict:
     """The request as the form's fields."""
     plain = {name: getattr(request, name) for name in FIELDS if hasattr(request, name)}
-    return {**plain, **flattened(request)}
+    return {**plain, **flattened(request), "override_settings": VALUES["override_settings"]}
 
 
 def test_every_value_reaches_the_request():
     request = to_request(VALUES, "some/model.safetensors")
     assert values_of(request) == {**VALUES, "seed": 2**53 + 1}
     assert set(VALUES) == set(FIELDS)
-    assert request.override_settings == {"sd_model_checkpoint": "some/model.safetensors"}
+    assert request.override_settings == {
+        "sd_model_checkpoint": "some/model.safetensors",
+        "CLIP_stop_at_last_layers": 2,
+        "sd_vae": "None",
+    }
 
 
-def test_no_checkpoint_overrides_nothing():
-    assert to_request(VALUES, None).override_settings == {}
+def test_no_checkpoint_and_no_entries_override_nothing():
+    assert to_request({**VALUES, "override_settings": []}, None).override_settings == {}
+
+
+@pytest.mark.parametrize("entry", ["Model hash: 0123456789", "Model: other"])
+def test_an_entry_beats_the_picker(entry):
+    request = to_request({"override_settings": [entry]}, "some/model.safetensors")
+    assert request.override_settings == {"sd_model_checkpoint": entry.partition(": ")[2]}
 
 
 @pytest.mark.parametrize("seed", ["", "  ", "-1", " -1 ", -1])
@@ -100,6 +112,7 @@ def test_an_empty_seed_is_a_random_one(seed):
         ("negative_prompt", "x" * 20_001),
         ("sampler_name", {}),
         ("tiling", "perhaps"),
+        ("override_settings", "Clip skip: 2"),
         ("cfg_rescale", 1.5),
         ("freeu_b1", 2.5),
         ("freeu_version", 3),
@@ -122,7 +135,7 @@ def test_infotext_gives_back_the_values(service: JobService):
     techniques = {name: value for name, value in VALUES.items() if name.startswith(("dynthres", "freeu", "sag", "pag"))}
     text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, **techniques})
     found, wrong = from_infotext(text, service.catalogue)
-    assert found == {name: VALUES[name] for name in FIELDS if name not in ("n_iter", "batch_size")}
+    assert found == {name: VALUES[name] for name in FIELDS if name not in ELSEWHERE}
     assert wrong == []
 
 
@@ -165,6 +178,26 @@ def test_a_prompt_without_infotext_says_so(text, service: JobService):
         from_infotext(text, service.catalogue)
 
 
+def test_what_an_infotext_overrides(service: JobService):
+    small, large = service.checkpoints.find("small"), service.checkpoints.find("large")
+    hashed = service.checkpoints.identify(large).short_hash
+    known = "Clip skip: 1, Tiling: True, pag_enabled: True"
+
+    def found(text: str, checkpoint: str = small.name):
+        now = service.settings.current
+        return overriding(f"(a)\nSteps: 9, Sampler: Euler, Seed: 1, {text}", now, checkpoint, service.checkpoints)
+
+    assert found(known) == ([], None)  # tiling has a field of its own
+    assert found("ENSD: 31337, Clip skip: 2") == (["Clip skip: 2", "ENSD: 31337"], None)
+    assert found(f"Model hash: {hashed}, ENSD: 3") == ([f"Model hash: {hashed}", "ENSD: 3"], None)
+    assert found(f"Model hash: {hashed}", large.name) == found(f"Model: large, {known}", large.name) == ([], None)
+    assert found("Model hash: 0a1b2c3d, Model: large") == (["Model: large"], None)  # an old hash tells nothing
+    assert found("Model hash: 0123456789, Model: small") == ([], None)  # whose hash is not known yet
+    for text, name in (("Model: nowhere", "nowhere"), ("Model hash: 0123456789, Model: large", "large 0123456789")):
+        sentence = f'The checkpoint "{name}" is not here: "small.safetensors" is used instead.'
+        assert found(f"{text}, ENSD: 3") == (["ENSD: 3"], sentence)
+
+
 def test_defaults_follow_the_checkpoint(service: JobService):
     small = starting_values("small.safetensors", service.checkpoints, service.catalogue)
     large = starting_values("large.safetensors", service.checkpoints, service.catalogue)
@@ -182,6 +215,10 @@ def test_a_missing_checkpoint_leaves_plain_defaults(service: JobService):
 def test_unusable_values_are_dropped(service: JobService):
     hostile = {"width": 7, "height": "64", "steps": "<b>", "sampler_name": "no", "prompt": 5, "evil": 1, "seed": "12"}
     assert usable(hostile, service.catalogue) == {"height": 64, "seed": "12"}
+    for entries in (None, "Clip skip: 2", {"Clip skip": 2}, ["Clip skip: 2", 3], ["samples_save: False"]):
+        assert usable({"override_settings": entries}, service.catalogue) == {}
+    kept = {"override_settings": ["Clip skip: 2", "Model hash: 0123456789"]}
+    assert usable(kept, service.catalogue) == kept
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "3", '{"touched": {}}', '{"checkpoint": 1, "touched": []}'])

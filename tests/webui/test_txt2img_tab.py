@@ -156,7 +156,7 @@ def test_a_mistake_of_the_program_shows_no_traceback(notices: list[str], caplog:
 
 
 def test_paste_fills_what_is_there(tab: Txt2ImgTab):
-    *updates, names = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, Size: 128x64")
+    *updates, names = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, Size: 128x64", None)
     values = {name: update.get("value") for name, update in zip(FIELDS, updates, strict=True)}
     assert (values["prompt"], values["steps"], values["width"], values["height"]) == ("a cat", 9, 128, 64)
     assert values["cfg_scale"] is None
@@ -164,7 +164,7 @@ def test_paste_fills_what_is_there(tab: Txt2ImgTab):
 
 
 def test_paste_switches_techniques_off_that_the_text_does_not_tell_of(tab: Txt2ImgTab):
-    *updates, _ = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, pag_enabled: True, pag_scale: 2.5")
+    *updates, _ = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, pag_enabled: True, pag_scale: 2.5", None)
     values = {name: update.get("value") for name, update in zip(FIELDS, updates, strict=True)}
     assert (values["pag_enabled"], values["pag_scale"], values["freeu_enabled"]) == (True, 2.5, False)
     assert (values["tiling"], values["cfg_rescale"], values["freeu_b1"]) == (False, 0.0, None)
@@ -209,7 +209,7 @@ def test_the_refiner_is_chosen_among_the_checkpoints(tab: Txt2ImgTab, service: J
 
 def test_paste_finds_the_refiner(tab: Txt2ImgTab, notices: list[str]):
     def refiner(text):
-        *updates, _ = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}")
+        *updates, _ = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}", None)
         return dict(zip(FIELDS, updates, strict=True))["refiner_checkpoint"].get("value")
 
     assert refiner("") == "None"
@@ -217,6 +217,50 @@ def test_paste_finds_the_refiner(tab: Txt2ImgTab, notices: list[str]):
     assert notices == []
     assert refiner(", Refiner: nowhere, Refiner switch at: 0.6") is None
     assert notices[0].startswith("Checkpoint &quot;nowhere&quot; is not known.")
+
+
+def test_paste_overrides_settings(tab: Txt2ImgTab, service: JobService, notices: list[str]):
+    def entries(text):
+        *updates, names = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}", "small.safetensors")
+        assert "override_settings" in json.loads(names)
+        return dict(zip(FIELDS, updates, strict=True))["override_settings"]["value"]
+
+    assert entries("") == []
+    assert entries(", Clip skip: 2, ENSD: 31337, Model: large") == ["Model: large", "Clip skip: 2", "ENSD: 31337"]
+    assert notices == []
+    assert entries(", Clip skip: 2, Model: <b>") == ["Clip skip: 2"]
+    assert notices == [
+        "The checkpoint &quot;&lt;b&gt;&quot; is not here: &quot;small.safetensors&quot; is used instead."
+    ]
+    service.change_options({"CLIP_stop_at_last_layers": 2})
+    assert entries(", Clip skip: 2") == []
+    assert entries("") == ["Clip skip: 1"]
+
+
+def test_overridden_settings_reach_the_job(tab: Txt2ImgTab, service: JobService):
+    job = service.wait(press(tab, uuid.uuid4().hex, override_settings=["ENSD: 31337", "Model: large"]), 30)
+    assert (job.options["eta_noise_seed_delta"], job.options["sd_model_checkpoint"]) == (31337, "large.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("Clip", "Override settings hold &quot;Clip&quot;: it must look like &quot;Clip skip: 2&quot;."),
+        ("Clip skip: 13", "Clip skip is &quot;13&quot;: it must be at most 12."),
+        ("Model hash: 0123456789", "Stable Diffusion checkpoint &quot;0123456789&quot; is not known. "),
+    ],
+)
+def test_a_wrong_entry_is_told(entry: str, message: str, tab: Txt2ImgTab, notices: list[str]):
+    shows_errors(lambda: "")(lambda: press(tab, uuid.uuid4().hex, override_settings=[entry]))()
+    assert notices[0].startswith(message)
+
+
+def test_overridden_settings_outlive_another_checkpoint(tab: Txt2ImgTab):
+    assert filled(tab, "small.safetensors")["override_settings"] == []
+    touched = {"override_settings": ["Clip skip: 2"]}
+    assert filled(tab, "large.safetensors", **touched)["override_settings"] == ["Clip skip: 2"]
+    *_, sent = tab.follow(json.dumps({"checkpoint": "large.safetensors", "touched": touched}))
+    assert "override_settings" not in json.loads(sent)
 
 
 def test_controls_have_the_requests_limits(tab: Txt2ImgTab):

@@ -91,6 +91,11 @@ export const apply = (fields, values, ...current) => {
 
 export const touch = (field, value) => touchAll({ [field]: value });
 
+// `change` is also told while the form is filled for the first time: that is no touch.
+export function changed(field, value) {
+  if (document.body.dataset.atelier) touch(field, value);
+}
+
 function touchAll(values) {
   for (const name of Object.keys(values)) since.add(name);
   keep.touch(values);
@@ -112,7 +117,10 @@ export function reuseSeed(seed) {
   return [reused];
 }
 
-export const infotext = (prompt) => [prompt?.trim() ? prompt : (panel.selected()?.infotext ?? "")];
+export const infotext = (prompt, checkpoint) => [
+  prompt?.trim() ? prompt : (panel.selected()?.infotext ?? ""),
+  checkpoint,
+];
 
 export function pasted(fields, names, ...values) {
   const set = JSON.parse(names || "[]");

@@ -40,6 +40,13 @@ def build_settings(tab: str) -> dict[str, Any]:
         found["seed"] = gr.Textbox(label=LABELS["seed"], elem_id=f"{tab}_seed", max_lines=1, min_width=120, scale=4)
         found["random_seed"] = tool("🎲", f"{tab}_random_seed")
         found["reuse_seed"] = tool("♻️", f"{tab}_reuse_seed")
+    found["override_settings"] = gr.Dropdown(
+        label=LABELS["override_settings"],
+        choices=[],
+        multiselect=True,
+        allow_custom_value=True,
+        elem_id=f"{tab}_override_settings",
+    )
     return {**found, **build_guidance(tab)}
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 from modules.core.errors import AtelierError
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED
-from webui.form import FIELDS, from_infotext, remembered, starting_values, to_request, usable
+from webui.form import FIELDS, from_infotext, overriding, remembered, starting_values, to_request, usable
 from webui.parts.notices import notice, sentence, shows_errors
 from webui.parts.quicksettings import checkpoint_choices, chosen
 from webui.parts.results import build_results
@@ -91,9 +91,15 @@ class Txt2ImgTab:
         """`fill`, again."""
         return self.fill(memory, again=True)
 
-    def paste(self, text: Any) -> list[Any]:
+    def paste(self, text: Any, checkpoint: Any) -> list[Any]:
         """Field updates from the infotext in the prompt, and the names of the fields it set, for the page's memory."""
-        values, wrong = from_infotext(text if isinstance(text, str) else "", self.service.catalogue)
+        text = text if isinstance(text, str) else ""
+        values, wrong = from_infotext(text, self.service.catalogue)
+        values["override_settings"], missing = overriding(
+            text, self.service.settings.current, checkpoint, self.service.checkpoints
+        )
+        if missing:
+            notice(missing)
         if (name := values.get("refiner_checkpoint", "None")) != "None":
             try:
                 values["refiner_checkpoint"] = self.service.checkpoints.find(name, "refiner_checkpoint").name
@@ -124,13 +130,15 @@ class Txt2ImgTab:
 
     def _wire_values(self, refresh: gr.Button) -> None:
         for name, component in self.fields.items():
-            if not isinstance(component, gr.Textbox):  # their own event misses what is not typed; see assets/page.js
+            if name == "override_settings":  # entries that are typed, or all removed, are told by `change` alone
+                component.change(None, inputs=[component], js=call("changed", name), **SILENT)
+            elif not isinstance(component, gr.Textbox):  # their own event misses what is not typed; see assets/page.js
                 component.input(None, inputs=[component], js=call("touch", name), **SILENT)
         self._fills(self.picker.input, self.follow, [self.picker], "choose")
         self._fills(refresh.click, self.follow, [self.memory], "memory")
         self.top.paste.click(
             shows_errors(lambda: [*(gr.skip() for _ in FIELDS), "[]"])(self.paste),
-            inputs=[self.top.prompt],
+            inputs=[self.top.prompt, self.picker],
             outputs=[*self.fields.values(), self.answer],
             js=call("infotext"),
             **QUIET,
