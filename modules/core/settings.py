@@ -101,6 +101,11 @@ class SamplerParameters(Section):
     sigma_max: Number = Field(0.0, title="sigma max", ge=0, le=1000, description="0: the model's.")
     rho: Number = Field(0.0, title="rho", ge=0, le=100, description="0: the schedule's; Karras 7, Polyexponential 1.")
     eta_noise_seed_delta: Whole = Field(0, title="Eta noise seed delta", ge=0, le=2**32 - 1)
+    restart_noise: bool = Field(
+        False,
+        title="Begin the samplers' noise at the seed again",
+        description="As ComfyUI does on a CPU; for its pictures with samplers that add noise.",
+    )
     always_discard_next_to_last_sigma: bool = Field(False, title="Always discard next-to-last sigma")
     sgm_noise_multiplier: bool = Field(False, title="SGM noise multiplier")
     sd_noise_schedule: Literal["Default", "Zero Terminal SNR"] = Field(

@@ -149,6 +149,7 @@ class Plan:
             heeded = entry.s_noise if name == "s_noise" else entry.churn
             found[key] = options[name] if heeded and options[name] != plain else None
         found["Refiner switch by sampling steps"] = options["refiner_switch_by_sample_steps"] or None
+        found["Restarted noise"] = (options["restart_noise"] or None) if entry.draws_noise else None
         found["Skip Early CFG"] = options["skip_early_cond"] or None
         found["NGMS"] = sampling["s_min_uncond"] or None
         found["NGMS all steps"] = (sampling["s_min_uncond"] and options["s_min_uncond_all"]) or None

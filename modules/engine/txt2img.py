@@ -120,6 +120,7 @@ def denoise(
         device=model.compute.device,
         source=options["randn_source"],
         seed_delta=options["eta_noise_seed_delta"],
+        restart=options["restart_noise"],
         variation=variation(batch, plan, model.downscale),
     )
     with ExitStack() as patches:  # of the model, and of the refiner once it takes over

@@ -34,6 +34,7 @@ _OPTIONS = {
     "Beta schedule alpha": "beta_dist_alpha",
     "Beta schedule beta": "beta_dist_beta",
     "SGM noise multiplier": "sgm_noise_multiplier",
+    "Restarted noise": "restart_noise",
     "Eta": "eta_ancestral",
     "Eta DDIM": "eta_ddim",
     "Sigma churn": "s_churn",

@@ -37,7 +37,7 @@ class NoiseSource:
     """First noise and the draws after it, for pictures of the given seeds.
 
     `source`: "CPU" draws there, "GPU" on `device`, "NV" as an NVIDIA card would (A1111's names). `seed_delta` (ENSD) is
-    added to the seeds for all draws after the first.
+    added to the seeds for all draws after the first; `restart`: they begin anew from the seeds, as in ComfyUI on a CPU.
     """
 
     def __init__(
@@ -48,20 +48,21 @@ class NoiseSource:
         device: torch.device,
         source: str = "CPU",
         seed_delta: int = 0,
+        restart: bool = False,
         variation: Variation | None = None,
     ) -> None:
         self._device = device
         self._source = source
         self._shape = shape
         self._seeds = tuple(seeds)
-        self._seed_delta = seed_delta
+        self._seed_delta, self._restart = seed_delta, restart
         self._variation = variation or Variation()
         self._generators = [self._generator(seed) for seed in seeds]
 
     def first(self) -> Tensor:
         """(B, C, H, W) standard normal; the picture's starting point."""
         noise = torch.stack([self._first(i) for i in range(len(self._seeds))]).to(self._device)
-        if self._seed_delta:
+        if self._seed_delta or self._restart:
             self._generators = [self._generator(seed + self._seed_delta) for seed in self._seeds]
         return noise
 

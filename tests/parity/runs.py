@@ -80,8 +80,7 @@ def comfy_cases(records: Path) -> Iterator[Case]:
             "height": size["height"],
             "sampler_name": COMFY_SAMPLERS.get(sampling["sampler_name"], sampling["sampler_name"]),
             "scheduler": sampling["scheduler"],
-            # on a CPU its samplers draw from the seed after the picture's
-            "override_settings": {"randn_source": "CPU", "eta_noise_seed_delta": 1},
+            "override_settings": {"randn_source": "CPU", "restart_noise": True},
         }
         yield Case(
             name=f"comfy/{path.stem}",
@@ -92,7 +91,17 @@ def comfy_cases(records: Path) -> Iterator[Case]:
         )
 
 
-COMFY_SAMPLERS = {"ddim": "Euler", "lcm": "LCM plain"}
+COMFY_SAMPLERS = {
+    "ddim": "Euler",
+    "dpm_2": "DPM2",
+    "dpm_2_ancestral": "DPM2 a",
+    "dpm_fast": "DPM fast",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_sde": "DPM++ SDE",
+    "euler_ancestral": "Euler a",
+    "lcm": "LCM plain",
+}
 """What ComfyUI's names stand for where they are other samplers here."""
 
 

@@ -61,6 +61,13 @@ def test_seed_delta_changes_later_noise_only():
     assert not torch.equal(plain.next(), shifted.next())
 
 
+def test_restarted_noise_begins_with_the_first_again():
+    noise = NoiseSource([3, 4], (4, 8, 8), device=CPU, restart=True)
+    first = noise.first()
+    assert torch.equal(noise.next(), first)
+    assert not torch.equal(noise.next(), first)
+
+
 def test_resized_seed_keeps_the_middle():
     small = NoiseSource([5], (4, 8, 8), device=CPU).first()
     wide = NoiseSource([5], (4, 8, 14), device=CPU, variation=Variation(resize_from=(8, 8))).first()
