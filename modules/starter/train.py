@@ -20,7 +20,7 @@ from .train_reader import train_reader
 from .train_text import Schooled, train_text
 from .train_unet import train_unet
 
-MINUTES = {"autoencoder": 25.0, "text": 8.0, "unet": 80.0, "reader": 10.0, "polish": 10.0}
+MINUTES = {"autoencoder": 25.0, "text": 8.0, "unet": 100.0, "reader": 15.0, "polish": 20.0}
 STAGES = ("autoencoder", "text", "latents", "unet", "reader", "polish", "export")
 
 
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints, kept between runs")
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--minutes", type=float, help="of each stage named, instead of its usual time")
-    parser.add_argument("--scenes", type=int, default=24000, help="latents encoded")
+    parser.add_argument("--scenes", type=int, default=32000, help="latents encoded")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for stage in args.stages.split(","):
