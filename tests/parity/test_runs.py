@@ -26,6 +26,9 @@ def tools(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES or ["none"])
 def test_run(name, tools, record_property):
     case = CASES[name]
+    refiner = case.request.get("refiner_checkpoint")
+    if refiner and not CHECKPOINT.with_name(refiner).is_file():
+        pytest.skip(f"there is no {refiner} beside the checkpoint")
     outcome = run(case, tools, CHECKPOINT)
     record_property("parity", f"| {name} | {outcome.error:.1e} | {case.limit:.0e} |")
     assert outcome.error <= case.limit
