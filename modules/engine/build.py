@@ -8,7 +8,7 @@ from modules.core.paths import Paths
 from modules.devices.choice import choose_compute, xformers_trouble
 from modules.engine.engine import Engine
 from modules.engine.models import Models
-from modules.engine.txt2img import Toolbox
+from modules.engine.toolbox import Toolbox
 from modules.library.checkpoints import Checkpoints
 from modules.library.hashes import HashCache
 from modules.library.vaes import Vaes

@@ -9,7 +9,8 @@ import torch
 
 from modules.core.errors import AtelierError, InputError
 from modules.engine.context import Context
-from modules.engine.txt2img import Toolbox, txt2img
+from modules.engine.toolbox import Toolbox
+from modules.engine.txt2img import txt2img
 from modules.jobs.executors.base import Cancel
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Done, Event, Failed, Order

@@ -14,10 +14,11 @@ from modules.core.paths import Paths
 from modules.core.settings import Settings
 from modules.engine.build import build_engine
 from modules.engine.context import Context
+from modules.engine.denoise import denoise
 from modules.engine.plan import VERSION, make_plan
 from modules.engine.refiner import refiner_of
 from modules.engine.techniques import decode
-from modules.engine.txt2img import Toolbox, denoise
+from modules.engine.toolbox import Toolbox
 from modules.jobs.executors.base import Cancel
 from modules.requests.txt2img import make_request
 
