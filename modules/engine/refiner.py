@@ -88,7 +88,8 @@ def refiner_of(
     if found.sha256 == model.sha256:
         return None
     flow = "flow" in (found.prediction, model.prediction) and found.prediction != model.prediction
-    if flow or (found.latent_channels, found.downscale) != (model.latent_channels, model.downscale):
+    spaces = [(one.latent_channels, one.downscale, one.latent_scale) for one in (found, model)]
+    if flow or spaces[0] != spaces[1]:
         raise InputError(
             "refiner_checkpoint",
             f'refiner_checkpoint "{found.name}" cannot go on with the latents of "{model.name}": choose one of the same family.',

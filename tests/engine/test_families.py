@@ -92,6 +92,13 @@ def test_xl_hands_over_to_its_refiner(engine):
     assert not np.array_equal(pictures(refined), pictures(run(engine, "xl.safetensors")))
 
 
+def test_xl_does_not_hand_over_to_another_kind_of_latents(engine):
+    failed = run(engine, "xl.safetensors", refiner_checkpoint="one.safetensors", refiner_switch_at=0.5)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.field == "refiner_checkpoint"
+    assert '"one"' in failed.message
+
+
 def test_a_part_is_refused_by_name_and_the_model_before_stays(engine):
     before = pictures(run(engine, "two.safetensors"))
     events = run(engine, "unet.safetensors")
