@@ -137,6 +137,15 @@ def _others() -> list[Sampler]:
         _sampler("DEIS", adams.sample_deis),
         _sampler("DDPM", euler.sample_ddpm, draws_noise=True),
         _sampler("LCM plain", euler.sample_lcm, "lcm_plain", renoises=True),  # ComfyUI's "lcm": no consistency function
+        _sampler(  # ComfyUI's: A1111's leaves the last but one level out
+            "DPM++ 3M SDE plain",
+            dpm_plus.sample_dpmpp_3m_sde,
+            "dpmpp_3m_sde_plain",
+            schedule="Exponential",
+            eta="eta_ancestral",
+            brownian_noise=True,
+            s_noise=True,
+        ),
         _sampler("UniPC bh1", unipc.sample_unipc, "uni_pc", fixed={"variant": "bh1"}, discard_penultimate=True),
         _sampler("UniPC bh2", unipc.sample_unipc, "uni_pc_bh2", fixed={"variant": "bh2"}, discard_penultimate=True),
         _sampler("RES multistep", res.sample_res_multistep, "res_multistep"),

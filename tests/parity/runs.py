@@ -84,6 +84,8 @@ def comfy_cases(records: Path) -> Iterator[Case]:
             "scheduler": sampling["scheduler"],
             "override_settings": {"randn_source": "CPU", "restart_noise": True},
         }
+        if sampling["sampler_name"] == "dpm_fast":
+            request["eta"] = 0  # A1111 adds noise to it
         yield Case(
             name=f"comfy/{path.stem}",
             request=request,
@@ -99,7 +101,7 @@ COMFY_SAMPLERS = {
     "dpm_2_ancestral": "DPM2 a",
     "dpm_fast": "DPM fast",
     "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_3m_sde": "DPM++ 3M SDE plain",
     "dpmpp_sde": "DPM++ SDE",
     "euler_ancestral": "Euler a",
     "lcm": "LCM plain",

@@ -22,7 +22,9 @@ ORDERS = {
     **dict.fromkeys(("Euler", "Euler a", "DDIM", "DDIM CFG++", "Euler CFG++", "Euler a CFG++", "HeunPP2"), 1),
     **dict.fromkeys(("Gradient estimation", "Gradient estimation CFG++"), 1),
     **dict.fromkeys(("Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2S a CFG++", "SEEDS 2", "PLMS"), 2),
-    **dict.fromkeys(("DPM++ 2M", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM++ 2M CFG++"), 2),
+    **dict.fromkeys(
+        ("DPM++ 2M", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM++ 3M SDE plain", "DPM++ 2M CFG++"), 2
+    ),
     **dict.fromkeys(("RES multistep", "RES multistep a", "RES multistep CFG++", "IPNDM"), 2),
     **dict.fromkeys(("UniPC", "UniPC bh1", "UniPC bh2", "DPM fast"), 2),
     **dict.fromkeys(("LMS", "IPNDM_V", "DEIS", "SEEDS 3"), 3),
