@@ -19,7 +19,10 @@ from modules.requests.events import Done, ImageReady, Loading, Order, Warned
 def txt2img(order: Order, tools: Toolbox, context: Context) -> Done:
     """Draw the pictures of the order that are not done yet, telling of each when it is ready."""
     request, options = order.request, order.options
-    reading = lambda name: context.emit(Loading(name=name))  # noqa: E731
+
+    def reading(name: str) -> None:
+        context.emit(Loading(name=name))
+
     model = tools.models.load(options["sd_model_checkpoint"], reading, vae=options["sd_vae"])
     plan = make_plan(
         request,
