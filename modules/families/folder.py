@@ -1,23 +1,31 @@
-"""A checkpoint as a diffusers folder (unet/, vae/, text_encoder/ ...), read as the single file it would be.
+"""A checkpoint as a diffusers folder (unet/ or transformer/, vae/, text_encoder/ ...), read as the single file it would be.
 
-Names of tensors become CompVis's and OpenCLIP's; from there on it is a file like any other.
+Of Stable Diffusion 1 to XL, names of tensors become CompVis's and OpenCLIP's; of later families the network keeps diffusers'
+names and text encoders transformers'. From there on it is a file like any other.
 """
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from modules.core.errors import ModelFileError
-from modules.families import ldm_keys, open_clip_keys, sd2, sdxl
-from modules.families.weights import read_weights
+from modules.families import ldm_keys, naming, open_clip_keys, sd2, sdxl
+from modules.families.pieces import piece_of
+from modules.families.qwen_image import TIME_ZERO
+from modules.families.shards import part_files
+from modules.families.source import BACKBONE, text_prefix
+from modules.families.weights import read_weights, shapes_of
+from modules.library.header import Header
 
 INDEX = "model_index.json"
-_NAMES = ("diffusion_pytorch_model", "model")
-_VARIANTS = ("", ".fp16", ".non_ema")
+TEXT_PARTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "text_encoder_4")
+
+Tensors = dict[str, Tensor]
+Reader = Callable[[Path], Tensors]
 
 
 def is_folder(path: Path) -> bool:
@@ -25,95 +33,101 @@ def is_folder(path: Path) -> bool:
     return (path / INDEX).is_file()
 
 
-def read_folder(path: Path) -> dict[str, Tensor]:
+def read_folder(path: Path) -> Tensors:
     """The tensors under a single file's names; raises ModelFileError naming what is missing or of another kind."""
-    unet = _part(path, "unet")
-    attention = _attention(unet)
-    blocks = 1 + max(int(m[1]) for name in unet if (m := re.match(r"down_blocks\.0\.resnets\.(\d+)\.", name)))
-    shape = ldm_keys.UNetShape(levels=len(attention), blocks=blocks, attention=attention)
-    renamed = {name.replace("add_embedding.", "class_embedding."): tensor for name, tensor in unet.items()}
-    found = _prefixed(ldm_keys.UNET, _converted(path, "unet", ldm_keys.unet_keys(shape), renamed))
-    found |= _prefixed(ldm_keys.VAE, _vae(path))
-    return found | _texts(path, width=_context(unet))
+    return _Folder(path, read_weights).tensors()
 
 
-def _texts(path: Path, *, width: int) -> dict[str, Tensor]:
-    """The text encoders: two for SDXL, bigG alone for its refiner, CLIP L or OpenCLIP H by the U-Net's context width."""
-    if (path / "text_encoder_2").is_dir():
-        big_g = _open_clip(_part(path, "text_encoder_2"))
-        if not (path / "text_encoder").is_dir():
-            return _prefixed(sdxl.REFINER_BIG_G, big_g)
-        return _prefixed(sdxl.CLIP_L, _text(path)) | _prefixed(sdxl.BIG_G, big_g)
-    if _config(path, "text_encoder").get("hidden_act") == "gelu":
-        return _prefixed(sd2.TEXT, open_clip_keys.to_open_clip(_text(path)))
-    text = _text(path)
-    if (own := text["embeddings.token_embedding.weight"].shape[1]) != width:
-        raise ModelFileError(f'The text encoder in "{path.name}" is {own} wide, its U-Net wants {width}. Get it whole.')
-    return _prefixed(ldm_keys.TEXT, text)
+def read_folder_header(path: Path) -> Header:
+    """Their names and shapes, from the headers alone; raises ModelFileError."""
+    found = _Folder(path, lambda file: naming.weightless(shapes_of(file).shapes)).tensors()
+    return Header(shapes=naming.shapes_of(found))
 
 
-def _text(path: Path) -> dict[str, Tensor]:
-    tensors = {name.removeprefix("text_model."): value for name, value in _part(path, "text_encoder").items()}
-    return {name: value for name, value in tensors.items() if not name.endswith("position_ids")}
+def text_kinds(path: Path) -> dict[str, str]:
+    """The kind of each text encoder in the folder, by the name of its part; raises ModelFileError."""
+    folder = _Folder(path, lambda file: naming.weightless(shapes_of(file).shapes))
+    return {part: folder.kind(part, folder.part(part)) for part in TEXT_PARTS if (path / part).is_dir()}
 
 
-def _open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    bare = {name.removeprefix("text_model."): value for name, value in tensors.items()}
-    return {**open_clip_keys.to_open_clip(bare), "text_projection": bare["text_projection.weight"].T.contiguous()}
+class _Folder:
+    """One folder, whose files are read by `read`."""
 
+    def __init__(self, path: Path, read: Reader) -> None:
+        self._path = path
+        self._read = read
 
-def _vae(path: Path) -> dict[str, Tensor]:
-    tensors = _part(path, "vae")
-    pattern = r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\."
-    places = [(int(m[1]), int(m[2])) for name in tensors if (m := re.match(pattern, name))]
-    shape = ldm_keys.VaeShape(levels=1 + max(p[0] for p in places), blocks=1 + max(p[1] for p in places))
-    return _converted(path, "vae", ldm_keys.vae_keys(shape), _new_attention(tensors))
+    def tensors(self) -> Tensors:
+        """All of it."""
+        if (self._path / "unet").is_dir() or not (self._path / "transformer").is_dir():
+            return self._stable_diffusion()
+        found = naming.prefixed(BACKBONE, self.part("transformer"))
+        if self._config("transformer").get("zero_cond_t"):  # of Qwen-Image Edit 2511, which ComfyUI's files mark so
+            found[f"{BACKBONE}{TIME_ZERO}"] = torch.zeros(0)
+        if (self._path / "vae").is_dir():
+            found |= naming.prefixed(ldm_keys.VAE, naming.vae_named(self.part("vae")))
+        for name in TEXT_PARTS:
+            if (self._path / name).is_dir():
+                tensors = self.part(name)
+                kind = self.kind(name, tensors)
+                found |= naming.part_named(kind, tensors, text_prefix(kind))
+        return found
 
+    def part(self, name: str) -> Tensors:
+        """The tensors of one part, of all its files."""
+        found: Tensors = {}
+        for file, names in part_files(self._path, name):
+            tensors = self._read(file)
+            if lost := next((key for key in names if key not in tensors), None):
+                raise ModelFileError(
+                    f'"{self._path.name}/{name}/{file.name}" lacks the weights {lost}. Download it again.'
+                )
+            found |= tensors
+        return found
 
-def _new_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Attention of old diffusers autoencoders (query, key, value, proj_attn) under today's names."""
-    old = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-    pattern = re.compile(r"(attentions\.0)\.(query|key|value|proj_attn)\.")
-    return {pattern.sub(lambda m: f"{m[1]}.{old[m[2]]}.", name): tensor for name, tensor in tensors.items()}
+    def kind(self, name: str, tensors: Mapping[str, Tensor]) -> str:
+        """The kind of a text encoder."""
+        piece = piece_of(naming.shapes_of(tensors), self._class(name))
+        if not piece:
+            raise ModelFileError(
+                f'"{self._path.name}/{name}" holds a text encoder that is not known here. Choose another model.'
+            )
+        return piece.kind
 
+    def _class(self, name: str) -> str:
+        """Of CLIP, the kind that a second text encoder has; else nothing."""
+        return {"text_encoder": "clip_l", "text_encoder_2": "clip_g t5xxl", "text_encoder_3": "t5xxl"}.get(name, "")
 
-def _attention(unet: Mapping[str, Tensor]) -> tuple[bool, ...]:
-    levels = 1 + max((int(m[1]) for name in unet if (m := re.match(r"down_blocks\.(\d+)\.", name))), default=-1)
-    return tuple(any(name.startswith(f"down_blocks.{i}.attentions.0.norm.") for name in unet) for i in range(levels))
+    def _stable_diffusion(self) -> Tensors:
+        unet = naming.prefixed(BACKBONE, naming.network_named(self.part("unet")))
+        vae = naming.prefixed(ldm_keys.VAE, naming.vae_named(self.part("vae")))
+        return {**unet, **vae, **self._texts(unet)}
 
+    def _texts(self, unet: Tensors) -> Tensors:
+        """The text encoders: two for SDXL, bigG alone for its refiner, CLIP L or OpenCLIP H by the U-Net's context width."""
+        if (self._path / "text_encoder_2").is_dir():
+            big_g = self.part("text_encoder_2")
+            if not (self._path / "text_encoder").is_dir():
+                return naming.part_named("clip_g", big_g, sdxl.REFINER_BIG_G)
+            text = naming.part_named("clip_l", self.part("text_encoder"), sdxl.CLIP_L)
+            return text | naming.part_named("clip_g", big_g, sdxl.BIG_G)
+        text = naming.part_named("clip_l", self.part("text_encoder"), "text_model.")
+        bare = {name.removeprefix("text_model."): tensor for name, tensor in text.items()}
+        if self._config("text_encoder").get("hidden_act") == "gelu":
+            return naming.prefixed(sd2.TEXT, open_clip_keys.to_open_clip(bare))
+        width = next((t.shape[1] for name, t in unet.items() if name.endswith("attn2.to_k.weight")), 0)
+        own = bare["embeddings.token_embedding.weight"].shape[1] if "embeddings.token_embedding.weight" in bare else 0
+        if own != width:
+            raise ModelFileError(
+                f'The text encoder in "{self._path.name}" is {own} wide, its U-Net wants {width}. Get it whole.'
+            )
+        return naming.prefixed(ldm_keys.TEXT, bare)
 
-def _context(unet: Mapping[str, Tensor]) -> int:
-    return next(tensor.shape[1] for name, tensor in unet.items() if name.endswith("attn2.to_k.weight"))
-
-
-def _converted(path: Path, part: str, keys: ldm_keys.KeyMap, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    try:
-        return keys.to_ldm(tensors)
-    except KeyError as error:
-        raise ModelFileError(
-            f'"{path.name}/{part}" has the weights {error.args[0]}, which no Stable Diffusion has. Choose another model.'
-        ) from error
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-def _part(path: Path, part: str) -> dict[str, Tensor]:
-    """The tensors of one part, from safetensors if there are any, else from .bin."""
-    for suffix in (".safetensors", ".bin"):
-        for name in _NAMES if suffix == ".safetensors" else (*_NAMES, "pytorch_model"):
-            for variant in _VARIANTS:
-                file = path / part / f"{name}{variant}{suffix}"
-                if file.is_file():
-                    return read_weights(file)
-    raise ModelFileError(f'"{path.name}" has no weights in {part}/. Download the model folder whole.')
-
-
-def _config(path: Path, part: str) -> dict[str, Any]:
-    try:
-        return json.loads((path / part / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f'"{path.name}/{part}/config.json" cannot be read. Download the model folder whole.'
-        ) from error
+    def _config(self, part: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self._path / part / "config.json").read_text("utf-8"))
+            return found if isinstance(found, dict) else {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelFileError(
+                f'"{self._path.name}/{part}/config.json" cannot be read. Download the model folder whole.'
+            ) from error

@@ -1,57 +1,89 @@
 """The families of models that can be drawn with, and which of them a file is of."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol, cast
 
 from torch import Tensor
 
 from modules.devices.choice import Compute
-from modules.families import sd1, sd2, sdxl
-from modules.families.folder import is_folder, read_folder
+from modules.families import (
+    aura_flow,
+    chroma,
+    cogview4,
+    flux,
+    flux2,
+    lumina2,
+    pixart,
+    pixart_alpha,
+    qwen_image,
+    sana,
+    sd1,
+    sd2,
+    sd3,
+    sdxl,
+    z_image,
+)
+from modules.families.autoencoders import Autoencoder
 from modules.families.model import LoadedModel
-from modules.families.weights import read_weights, shapes_of
-from modules.library.header import Header
-from modules.library.prediction import Prediction
+from modules.families.source import Parts, Shapes, Source
 
 
 class Family(Protocol):
-    """What a module of this package offers."""
+    """What a module of this package offers; `LABEL` is what users call it."""
 
-    def detect(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Do these tensors make a whole checkpoint of the family?"""
+    LABEL: str
+
+    def detect(self, shapes: Shapes) -> bool:
+        """Is what stands behind BACKBONE, under its original names or diffusers', a network of this family?"""
         ...
 
-    def load(
-        self,
-        tensors: Mapping[str, Tensor],
-        *,
-        name: str,
-        sha256: str,
-        native_size: int | None,
-        compute: Compute,
-        prediction: Prediction | None = None,
-    ) -> LoadedModel:
-        """The model; `prediction` is what its file says it predicts, if it says so. Raises ModelFileError."""
+    def parts(self, shapes: Shapes) -> Parts:
+        """The parts it needs besides, and the prefixes they stand behind."""
+        ...
+
+    def load(self, source: Source) -> LoadedModel:
+        """Build it; raises ModelFileError naming the first tensor that does not fit."""
+        ...
+
+    def autoencoder(self, tensors: Mapping[str, Tensor], compute: Compute) -> Autoencoder:
+        """Its autoencoder of those tensors; raises ModelFileError naming the first that does not fit."""
         ...
 
 
-FAMILIES = cast("tuple[Family, ...]", (sd1, sd2, sdxl))
-NAMES = "Stable Diffusion 1.x, 2.x and XL"
+FAMILIES = cast(
+    "tuple[Family, ...]",
+    (
+        sd1,
+        sd2,
+        sdxl,
+        sd3,
+        flux,
+        chroma,
+        aura_flow,
+        z_image,
+        lumina2,
+        qwen_image,
+        flux2,
+        cogview4,
+        pixart_alpha,
+        pixart,
+        sana,
+    ),
+)
 
 
-def family_of(shapes: Mapping[str, tuple[int, ...]]) -> Family | None:
+def family_of(shapes: Shapes) -> Family | None:
     """The family of a checkpoint with these tensors."""
     return next((family for family in FAMILIES if family.detect(shapes)), None)
 
 
-def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file or of a diffusers folder, under a single file's names; raises ModelFileError."""
-    return read_folder(path) if is_folder(path) else read_weights(path)
+def missing_parts(family: Family, shapes: Shapes) -> list[str]:
+    """The kinds of the parts that a checkpoint of that family lacks; those that it names OPTIONAL are none."""
+    wanted, optional = family.parts(shapes).items(), getattr(family, "OPTIONAL", ())
+    lacking = (kind for kind, prefix in wanted if not any(name.startswith(prefix) for name in shapes))
+    return [kind for kind in lacking if kind not in optional]
 
 
-def header_of(path: Path) -> Header:
-    """Names, shapes and metadata of a file or of a diffusers folder; raises ModelFileError."""
-    if not is_folder(path):
-        return shapes_of(path)
-    return Header(shapes={name: tuple(tensor.shape) for name, tensor in read_folder(path).items()})
+def names() -> str:
+    """What users call the families."""
+    return ", ".join(family.LABEL for family in FAMILIES)

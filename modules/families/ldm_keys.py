@@ -58,6 +58,11 @@ class KeyMap:
         self._to_ldm = {module: ldm for ldm, module in self._pairs}
         self._conv = re.compile(linear_as_conv) if linear_as_conv else None
 
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The table."""
+        return self._pairs
+
     def to_module(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """ldm names to module names; names in no table are left out. 1x1 convolutions that the module has as linear lose two axes."""
         found = {}

@@ -11,78 +11,71 @@ import torch
 from torch import Tensor, nn
 
 from modules.devices.choice import Compute
-from modules.families.assembly import empty_weights, filled
-from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys, vae_keys, vae_shape
-from modules.families.model import LoadedModel, without_prefix
-from modules.families.unet import build_unet
+from modules.families.assembly import count_of, empty_weights, filled, needed
+from modules.families.autoencoders import KlAutoencoder
+from modules.families.compiled import text_of, unet_of, vae_of
+from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys
+from modules.families.model import LoadedModel
+from modules.families.source import Parts, Shapes, Source, Tell, untold
+from modules.families.unet import UNetNetwork
 from modules.library.prediction import Prediction
 from modules.prompting.encode import PromptEncoder
-from modules.prompting.tokenizer import build_tokenizer
+from modules.prompting.tokenizer import END, build_tokenizer
 from modules.sampling.denoiser import NoiseLevels, scaled_linear_alphas_cumprod
 from modules.sampling.flow import FlowLevels
 
 LATENT_SCALE = 0.18215
 EPS = Prediction()
+LABEL = "Stable Diffusion 1.x"
 IN_CHANNELS = (4, 8, 9)  # text to image, InstructPix2Pix (arXiv:2211.09800), inpainting
 NATIVE = {768: 512}  # context width -> size in pixels; files of other widths say it in their metadata
 
 
-def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Is this a whole SD 1.x checkpoint?"""
+def detect(shapes: Shapes) -> bool:
+    """Is this the U-Net of an SD 1.x?"""
     first = shapes.get(f"{UNET}input_blocks.0.0.weight")
-    embedding = shapes.get(f"{TEXT}embeddings.token_embedding.weight")
     return bool(
         first
-        and embedding
-        and f"{VAE}decoder.conv_in.weight" in shapes
-        and f"{UNET}label_emb.0.0.weight" not in shapes
         and first[1] in IN_CHANNELS
+        and f"{UNET}label_emb.0.0.weight" not in shapes
+        and len(shapes.get(f"{UNET}middle_block.1.proj_in.weight", ())) == 4
     )
 
 
-def detect_vae(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Is this an autoencoder of SD 1.x to XL, alone or within a checkpoint?"""
-    return any(shapes.get(f"{prefix}post_quant_conv.weight", ())[:1] == (4,) for prefix in ("", VAE))
+def parts(shapes: Shapes) -> Parts:
+    """Where its parts stand."""
+    return {"vae_kl4": VAE, "clip_l": TEXT}
 
 
-def load_vae(tensors: Mapping[str, Tensor], compute: Compute) -> nn.Module:
-    """The autoencoder of a file, alone or within a checkpoint; raises ModelFileError naming the first tensor that does not fit."""
-    return build_vae(without_prefix(tensors, VAE) or tensors, compute.device, compute.vae_dtype)
-
-
-def load(
-    tensors: Mapping[str, Tensor],
-    *,
-    name: str,
-    sha256: str,
-    native_size: int | None,
-    compute: Compute,
-    prediction: Prediction | None = None,
-) -> LoadedModel:
-    """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
-    device, prediction = compute.device, prediction or EPS
-    unet: Any = build_unet(without_prefix(tensors, UNET), device, compute.dtype)
-    if compute.xformers:
-        unet.enable_xformers_memory_efficient_attention()
-    vae = build_vae(without_prefix(tensors, VAE), device, compute.vae_dtype)
-    text = build_text(without_prefix(tensors, TEXT), device, compute.dtype)
-    width = tensors[f"{TEXT}embeddings.token_embedding.weight"].shape[1]
+def load(source: Source) -> LoadedModel:
+    """Build it; raises ModelFileError naming the first tensor that does not fit."""
+    compute, prediction = source.compute, source.prediction or EPS
+    unet, text = unet_of(source), clip_of(source, TEXT)
     return LoadedModel(
-        name=name,
-        sha256=sha256,
+        name=source.name,
+        sha256=source.sha256,
         family="sd1",
         prediction=prediction.kind,
-        latent_channels=4,
-        latent_scale=LATENT_SCALE,
-        downscale=8,
-        native_size=native_size or NATIVE.get(width, 512),
+        native_size=source.native_size or NATIVE.get(unet.config.cross_attention_dim, 512),
         compute=compute,
-        levels=levels_of(prediction, device),
+        levels=levels_of(prediction, compute.device),
         prompts=PromptEncoder(build_tokenizer(), _TextEncoder(text, compute)),
-        unet=unet,
-        vae=vae,
+        backbone=unet,
+        network=UNetNetwork(unet, compute),
+        autoencoder=autoencoder(source.vae, compute, source.tell),
         extra_channels=unet.config.in_channels - 4,
     )
+
+
+def autoencoder(tensors: Mapping[str, Tensor], compute: Compute, tell: Tell = untold) -> KlAutoencoder:
+    """Its autoencoder of those tensors; raises ModelFileError naming the first that does not fit."""
+    return KlAutoencoder(vae_of(tensors, compute, tell), compute, scale=LATENT_SCALE)
+
+
+def clip_of(source: Source, prefix: str) -> Any:
+    """The CLIP L behind a prefix."""
+    tensors, device = source.part(prefix), source.compute.home
+    return text_of(tensors, lambda dtype: build_text(tensors, device, dtype), source.compute, source.tell)
 
 
 def levels_of(prediction: Prediction, device: torch.device) -> NoiseLevels:
@@ -107,37 +100,23 @@ class _TextEncoder:
         return self._text.final_layer_norm(states[layer]).float()
 
 
-def build_vae(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """diffusers' autoencoder of the shape the ldm tensors have."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    shape = vae_shape(tensors)
-    widths = tuple(tensors[f"encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(shape.levels))
-    config: dict[str, Any] = {
-        "down_block_types": ("DownEncoderBlock2D",) * shape.levels,
-        "up_block_types": ("UpDecoderBlock2D",) * shape.levels,
-        "block_out_channels": widths,
-        "layers_per_block": shape.blocks,
-        "latent_channels": tensors["post_quant_conv.weight"].shape[0],
-    }
-    with empty_weights():
-        vae = AutoencoderKL(**config)
-    return filled(vae, vae_keys(shape).to_module(tensors), device, dtype)
-
-
-def build_text(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """transformers' CLIP text encoder of the shape the tensors have."""
+def build_text(
+    tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, *, activation: str = "quick_gelu"
+) -> nn.Module:
+    """transformers' CLIP text encoder of the shape the tensors have; raises ModelFileError."""
     from transformers.models.clip.configuration_clip import CLIPTextConfig
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
-    vocabulary, width = tensors["embeddings.token_embedding.weight"].shape
+    vocabulary, width = needed(tensors, "embeddings.token_embedding.weight").shape
     config = CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,
-        intermediate_size=tensors["encoder.layers.0.mlp.fc1.weight"].shape[0],
-        num_hidden_layers=1 + max(int(key.split(".")[2]) for key in tensors if key.startswith("encoder.layers.")),
+        intermediate_size=needed(tensors, "encoder.layers.0.mlp.fc1.weight").shape[0],
+        num_hidden_layers=count_of(tensors, "encoder.layers"),
         num_attention_heads=width // 64,
-        max_position_embeddings=tensors["embeddings.position_embedding.weight"].shape[0],
+        max_position_embeddings=needed(tensors, "embeddings.position_embedding.weight").shape[0],
+        hidden_act=activation,
+        eos_token_id=END,
     )
     with empty_weights():
         text = CLIPTextModel(config)

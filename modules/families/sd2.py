@@ -11,82 +11,73 @@ from torch import Tensor, nn
 
 from modules.devices.choice import Compute
 from modules.families.assembly import empty_weights, filled
+from modules.families.compiled import text_of, unet_of
 from modules.families.ldm_keys import UNET, VAE
-from modules.families.model import LoadedModel, without_prefix
+from modules.families.model import LoadedModel
 from modules.families.open_clip_keys import to_clip
-from modules.families.sd1 import IN_CHANNELS, LATENT_SCALE, build_vae, levels_of
-from modules.families.unet import build_unet
+from modules.families.sd1 import IN_CHANNELS, autoencoder, levels_of
+from modules.families.source import Parts, Shapes, Source
+from modules.families.unet import UNetNetwork
 from modules.library.prediction import Prediction
 from modules.prompting.encode import PromptEncoder
 from modules.prompting.tokenizer import END, build_tokenizer
 from modules.sampling.denoiser import TRAIN_STEPS
 
+LABEL = "Stable Diffusion 2.x"
 TEXT = "cond_stage_model.model."
 NATIVE = {"eps": 512, "v": 768}
 
 
-def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Is this a whole SD 2.x checkpoint?"""
+def detect(shapes: Shapes) -> bool:
+    """Is this the U-Net of an SD 2.x?"""
     first = shapes.get(f"{UNET}input_blocks.0.0.weight")
     return bool(
         first
-        and f"{TEXT}ln_final.weight" in shapes
-        and f"{VAE}decoder.conv_in.weight" in shapes
-        and f"{UNET}label_emb.0.0.weight" not in shapes
         and first[1] in IN_CHANNELS
+        and f"{UNET}label_emb.0.0.weight" not in shapes
+        and len(shapes.get(f"{UNET}middle_block.1.proj_in.weight", ())) == 2
     )
 
 
-def load(
-    tensors: Mapping[str, Tensor],
-    *,
-    name: str,
-    sha256: str,
-    native_size: int | None,
-    compute: Compute,
-    prediction: Prediction | None = None,
-) -> LoadedModel:
-    """Build the parts from the tensors of a file; without a `prediction` said, the U-Net is asked.
+def parts(shapes: Shapes) -> Parts:
+    """Where its parts stand."""
+    return {"vae_kl4": VAE, "clip_h": TEXT}
 
-    Raises ModelFileError naming the first tensor that does not fit.
-    """
-    unet: Any = build_unet(without_prefix(tensors, UNET), compute.device, compute.dtype)
-    prediction = prediction or Prediction(kind="v" if predicts_v(unet) else "eps")
-    if compute.xformers:
-        unet.enable_xformers_memory_efficient_attention()
-    text = build_open_clip(without_prefix(tensors, TEXT), compute.device, compute.dtype)
-    whole = f"{TEXT}text_projection" in tensors  # diffusers' folders hold neither that nor the last layer
+
+def load(source: Source) -> LoadedModel:
+    """Build it; without a prediction said, the U-Net is asked. Raises ModelFileError naming the first tensor that does not fit."""
+    compute = source.compute
+    unet, text = unet_of(source), open_clip_of(source, TEXT)
+    prediction = source.prediction or Prediction(kind="v" if predicts_v(unet, compute) else "eps")
+    whole = f"{TEXT}text_projection" in source.tensors  # diffusers' folders hold neither that nor the last layer
     return LoadedModel(
-        name=name,
-        sha256=sha256,
+        name=source.name,
+        sha256=source.sha256,
         family="sd2",
         prediction=prediction.kind,
-        latent_channels=4,
-        latent_scale=LATENT_SCALE,
-        downscale=8,
-        native_size=native_size or NATIVE.get(prediction.kind, 768),
+        native_size=source.native_size or NATIVE.get(prediction.kind, 768),
         compute=compute,
         levels=levels_of(prediction, compute.device),
         prompts=PromptEncoder(build_tokenizer(), TextEncoder(text, compute.device, layer=-2 if whole else -1)),
-        unet=unet,
-        vae=build_vae(without_prefix(tensors, VAE), compute.device, compute.vae_dtype),
+        backbone=unet,
+        network=UNetNetwork(unet, compute),
+        autoencoder=autoencoder(source.vae, compute, source.tell),
         extra_channels=unet.config.in_channels - 4,
     )
 
 
 @torch.inference_mode()
-def predicts_v(unet: Any) -> bool:
+def predicts_v(unet: Any, compute: Compute) -> bool:
     """Does it answer noise alone with about -x_0, which is v, rather than with the noise?
 
     Shown a flat 0.5 at the last time step, a network that predicts noise answers about 0.5, and one that predicts v with the
     picture it supposes, of the other sign and further off; A1111 draws the line at a mean difference of -1.
     """
-    weight = next(unet.parameters())
-    kind = {"device": weight.device, "dtype": weight.dtype}
+    kind: Any = {"device": compute.home, "dtype": compute.dtype}
     x = torch.full((1, unet.config.in_channels, 8, 8), 0.5, **kind)
     context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, **kind)
-    t = torch.tensor([TRAIN_STEPS - 1], device=weight.device)
-    answer = unet(x, t, encoder_hidden_states=context).sample
+    t = torch.tensor([TRAIN_STEPS - 1], device=compute.home)
+    answer = unet(x, t, encoder_hidden_states=context, return_dict=False)[0]
     return bool((answer.float() - x[:, :4].float()).mean() < -1)
 
 
@@ -110,12 +101,17 @@ def padded_with_zeros(ids: Tensor) -> Tensor:
     return ids.masked_fill(after, 0)
 
 
-def build_open_clip(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """transformers' CLIP text encoder with OpenCLIP's weights; heads are 64 wide."""
+def open_clip_of(source: Source, prefix: str) -> Any:
+    """The OpenCLIP behind a prefix, in transformers' CLIP."""
+    tensors, device = to_clip(source.part(prefix)), source.compute.home
+    return text_of(tensors, lambda dtype: _build(tensors, device, dtype), source.compute, source.tell)
+
+
+def _build(weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """transformers' CLIP text encoder as OpenCLIP's are; heads are 64 wide."""
     from transformers.models.clip.configuration_clip import CLIPTextConfig
     from transformers.models.clip.modeling_clip import CLIPTextModel
 
-    weights = to_clip(tensors)
     vocabulary, width = weights["embeddings.token_embedding.weight"].shape
     config = CLIPTextConfig(
         vocab_size=vocabulary,

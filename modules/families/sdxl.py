@@ -12,16 +12,20 @@ import torch
 from torch import Tensor
 
 from modules.devices.choice import Compute
+from modules.families.autoencoders import KlAutoencoder
+from modules.families.compiled import unet_of, vae_of
 from modules.families.ldm_keys import UNET, VAE
-from modules.families.model import LoadedModel, without_prefix
-from modules.families.sd1 import EPS, IN_CHANNELS, build_text, build_vae, levels_of
-from modules.families.sd2 import build_open_clip, padded_with_zeros
-from modules.families.unet import build_unet
-from modules.library.prediction import Prediction
+from modules.families.model import LoadedModel
+from modules.families.sd1 import EPS, IN_CHANNELS, clip_of, levels_of
+from modules.families.sd2 import open_clip_of, padded_with_zeros
+from modules.families.source import Parts, Shapes, Source, Tell, untold
+from modules.families.unet import UNetNetwork
 from modules.prompting.encode import PLAIN, PromptEncoder, TextOptions
 from modules.prompting.tokenizer import END, build_tokenizer
 
+LABEL = "Stable Diffusion XL"
 LATENT_SCALE = 0.13025
+BIG_G_WIDTH = 1280
 CLIP_L = "conditioner.embedders.0.transformer.text_model."
 BIG_G = "conditioner.embedders.1.model."
 REFINER_BIG_G = "conditioner.embedders.0.model."
@@ -30,59 +34,53 @@ AESTHETIC = {False: 6.0, True: 2.5}
 """The refiner's aesthetic score of a prompt and of a negative prompt, A1111's settings by default."""
 
 
-def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Is this a whole SDXL base or refiner checkpoint?"""
+def detect(shapes: Shapes) -> bool:
+    """Is this the U-Net of an SDXL base or refiner?"""
     first = shapes.get(f"{UNET}input_blocks.0.0.weight")
-    text = (f"{BIG_G}ln_final.weight" in shapes and f"{CLIP_L}final_layer_norm.weight" in shapes) or (
-        f"{REFINER_BIG_G}ln_final.weight" in shapes
-    )
-    return bool(
-        first
-        and text
-        and f"{VAE}decoder.conv_in.weight" in shapes
-        and f"{UNET}label_emb.0.0.weight" in shapes
-        and first[1] in IN_CHANNELS
-    )
+    return bool(first and f"{UNET}label_emb.0.0.weight" in shapes and first[1] in IN_CHANNELS)
 
 
-def load(
-    tensors: Mapping[str, Tensor],
-    *,
-    name: str,
-    sha256: str,
-    native_size: int | None,
-    compute: Compute,
-    prediction: Prediction | None = None,
-) -> LoadedModel:
-    """Build the parts from the tensors of a file; raises ModelFileError naming the first tensor that does not fit."""
-    prediction = prediction or EPS
-    unet: Any = build_unet(without_prefix(tensors, UNET), compute.device, compute.dtype)
-    if compute.xformers:
-        unet.enable_xformers_memory_efficient_attention()
-    refiner = f"{REFINER_BIG_G}ln_final.weight" in tensors
-    big_g = without_prefix(tensors, REFINER_BIG_G if refiner else BIG_G)
+def parts(shapes: Shapes) -> Parts:
+    """Where its parts stand: a refiner has no CLIP L."""
+    if is_refiner(shapes):
+        return {"vae_kl4": VAE, "clip_g": REFINER_BIG_G}
+    return {"vae_kl4": VAE, "clip_l": CLIP_L, "clip_g": BIG_G}
+
+
+def is_refiner(shapes: Shapes) -> bool:
+    """Does the U-Net see bigG's states alone?"""
+    context = shapes.get(f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight", (0, 0))[1]
+    return f"{REFINER_BIG_G}ln_final.weight" in shapes or context == BIG_G_WIDTH
+
+
+def load(source: Source) -> LoadedModel:
+    """Build it; raises ModelFileError naming the first tensor that does not fit."""
+    compute, prediction = source.compute, source.prediction or EPS
+    unet = unet_of(source)
+    refiner = is_refiner({key: tuple(tensor.shape) for key, tensor in source.tensors.items()})
     tokenizer = build_tokenizer()
-    encoders = [PromptEncoder(tokenizer, BigG(big_g, compute))]
+    encoders = [PromptEncoder(tokenizer, BigG(source, REFINER_BIG_G if refiner else BIG_G))]
     if not refiner:
-        text = build_text(without_prefix(tensors, CLIP_L), compute.device, compute.dtype)
-        encoders.insert(0, PromptEncoder(tokenizer, ClipL(text, compute)))
+        encoders.insert(0, PromptEncoder(tokenizer, ClipL(clip_of(source, CLIP_L), compute)))
     return LoadedModel(
-        name=name,
-        sha256=sha256,
+        name=source.name,
+        sha256=source.sha256,
         family="sdxl-refiner" if refiner else "sdxl",
         prediction=prediction.kind,
-        latent_channels=4,
-        latent_scale=LATENT_SCALE,
-        downscale=8,
-        native_size=native_size or 1024,
+        native_size=source.native_size or 1024,
         compute=compute,
         levels=levels_of(prediction, compute.device),
         prompts=Prompts(encoders, scored=refiner),
-        unet=unet,
-        vae=build_vae(without_prefix(tensors, VAE), compute.device, compute.vae_dtype),
+        backbone=unet,
+        network=UNetNetwork(unet, compute, refiner_vector if refiner else base_vector),
+        autoencoder=autoencoder(source.vae, compute, source.tell),
         extra_channels=unet.config.in_channels - 4,
-        vector=refiner_vector if refiner else base_vector,
     )
+
+
+def autoencoder(tensors: Mapping[str, Tensor], compute: Compute, tell: Tell = untold) -> KlAutoencoder:
+    """Its autoencoder of those tensors; raises ModelFileError naming the first that does not fit."""
+    return KlAutoencoder(vae_of(tensors, compute, tell), compute, scale=LATENT_SCALE)
 
 
 class ClipL:
@@ -100,9 +98,10 @@ class ClipL:
 class BigG:
     """OpenCLIP's states before the last layer, and its pooled vector: the last states at the end token, projected."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], compute: Compute) -> None:
-        self._text: Any = build_open_clip(tensors, compute.device, compute.dtype)
-        self._projection = tensors["text_projection"].to(compute.device, compute.dtype)  # (D, P)
+    def __init__(self, source: Source, prefix: str) -> None:
+        compute = source.compute
+        self._text = open_clip_of(source, prefix)
+        self._projection = source.tensors[f"{prefix}text_projection"].to(compute.device, compute.dtype)  # (D, P)
         self._device = compute.device
 
     def __call__(self, ids: Tensor, clip_skip: int) -> tuple[Tensor, Tensor]:
@@ -111,7 +110,7 @@ class BigG:
         out = self._text(ids, output_hidden_states=True)
         ends = (ids == END).int().argmax(dim=1)
         last = out.last_hidden_state[torch.arange(len(ids), device=ids.device), ends]
-        return out.hidden_states[-2].float(), (last @ self._projection).float()
+        return out.hidden_states[-2].float(), (last.to(self._projection.dtype) @ self._projection).float()
 
 
 class Prompts:

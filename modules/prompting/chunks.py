@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from modules.prompting.attention import BREAK, Weighted, parse_attention
 from modules.prompting.tokenizer import COMMA, END, START, token_ids
+from modules.prompting.words import NONE, Words
 
 CHUNK = 75
 MAX_WEIGHT = 1e30  # what float32 still multiplies and sums
@@ -30,16 +31,18 @@ class Chunk:
 EMPTY = Chunk.of([])
 
 
-def make_chunks(text: str, tokenizer: Tokenizer, *, attention: bool, backtrack: int) -> list[Chunk]:
+def make_chunks(
+    text: str, tokenizer: Tokenizer, *, attention: bool, backtrack: int, words: Words = NONE
+) -> list[Chunk]:
     """The chunks of a prompt, at least one. Without `attention` brackets and BREAK are text like any other.
 
     Where a chunk is full, what follows its last comma moves on to the next one if that, with the comma, is at most
-    `backtrack` tokens.
+    `backtrack` tokens. `words` stand for vectors, which stay together: where a chunk has no room for them the next one begins.
     """
-    return divide(parse_attention(text) if attention else [(text, 1.0)], tokenizer, backtrack)
+    return divide(parse_attention(text) if attention else [(text, 1.0)], tokenizer, backtrack, words)
 
 
-def divide(pieces: Iterable[Weighted], tokenizer: Tokenizer, backtrack: int) -> list[Chunk]:
+def divide(pieces: Iterable[Weighted], tokenizer: Tokenizer, backtrack: int, words: Words = NONE) -> list[Chunk]:
     """The pieces' tokens in chunks; a piece BREAK of weight -1 ends the chunk."""
     chunks: list[Chunk] = []
     tokens: list[tuple[int, float]] = []
@@ -49,13 +52,22 @@ def divide(pieces: Iterable[Weighted], tokenizer: Tokenizer, backtrack: int) -> 
             chunks.append(Chunk.of(tokens))
             tokens, after_comma = [], 0
             continue
-        weight = _bounded(weight)
-        for token in token_ids(tokenizer, text):
+        weight = bounded(weight)
+        ids, position = token_ids(tokenizer, text), 0
+        while position < len(ids):
+            token, word = ids[position], words.at(ids, position)
+            position += len(word.tokens) if word else 1
             if len(tokens) == CHUNK:
                 moves = token != COMMA and after_comma and CHUNK + 1 - after_comma <= backtrack
                 kept = after_comma if moves else CHUNK
                 chunks.append(Chunk.of(tokens[:kept]))
                 tokens, after_comma = tokens[kept:], 0
+            if word:
+                if len(tokens) + len(word.vectors) > CHUNK:
+                    chunks.append(Chunk.of(tokens))
+                    tokens, after_comma = [], 0
+                tokens += [(vector, weight) for vector in word.vectors]
+                continue
             tokens.append((token, weight))
             if token == COMMA:
                 after_comma = len(tokens)
@@ -64,5 +76,6 @@ def divide(pieces: Iterable[Weighted], tokenizer: Tokenizer, backtrack: int) -> 
     return chunks
 
 
-def _bounded(weight: float) -> float:
+def bounded(weight: float) -> float:
+    """A weight that numbers can be multiplied with."""
     return 1.0 if math.isnan(weight) else min(max(weight, -MAX_WEIGHT), MAX_WEIGHT)

@@ -1,6 +1,7 @@
 """Text to conditioning: chunks of 75 tokens, each encoded on its own, weighed and set side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from modules.core.errors import InputError
+from modules.prompting.attention import parse_attention
 from modules.prompting.chunks import EMPTY, Chunk, make_chunks
+from modules.prompting.tokenizer import token_ids
+from modules.prompting.words import NONE, Word, Words
 
 MAX_CHUNKS = 1000  # of one schedule: 77,000 token positions
 ROWS = 64  # chunks that go through the text encoder at once
@@ -24,13 +28,14 @@ class TextOptions:
     """How prompts become conditioning: A1111's settings CLIP_stop_at_last_layers, emphasis, comma_padding_backtrack.
 
     `emphasis`: "Original" keeps the mean of what was weighed, "No norm" does not, "Ignore" reads the brackets without
-    weighing, "None" does not read them.
+    weighing, "None" does not read them. `t5`: does Stable Diffusion 3 read T5, where it may do without?
     """
 
     clip_skip: int = 1
     emphasis: str = "Original"
     comma_padding_backtrack: int = 20
     negative: bool = False
+    t5: bool = False
 
 
 PLAIN = TextOptions()
@@ -46,6 +51,25 @@ class PromptEncoder:
     def __init__(self, tokenizer: Tokenizer, encode_tokens: EncodeTokens) -> None:
         self._tokenizer = tokenizer
         self._encode_tokens = encode_tokens
+        self._words = NONE
+
+    @contextmanager
+    def knowing(self, words: Words) -> Iterator[None]:
+        """Meanwhile these words stand for vectors, whose ids the text encoder is given."""
+        before, self._words = self._words, words
+        try:
+            yield
+        finally:
+            self._words = before
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text as it stands there."""
+        return token_ids(self._tokenizer, text)
+
+    def words_in(self, text: str, words: Words, options: TextOptions = PLAIN) -> list[Word]:
+        """Those of the words that a prompt has, in order."""
+        pieces = parse_attention(text) if options.emphasis != "None" else [(text, 1.0)]
+        return [word for piece, _ in pieces for word in words.within(self.tokens(piece))]
 
     def chunks(self, text: str, options: TextOptions = PLAIN) -> list[Chunk]:
         """The chunks of a prompt."""
@@ -54,6 +78,7 @@ class PromptEncoder:
             self._tokenizer,
             attention=options.emphasis != "None",
             backtrack=options.comma_padding_backtrack,
+            words=self._words,
         )
 
     def encode(self, texts: Sequence[str], options: TextOptions = PLAIN) -> Tensor:

@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import ftfy
@@ -25,8 +26,9 @@ def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokenizer.encode(sound, add_special_tokens=False).ids
 
 
+@lru_cache(maxsize=1)
 def build_tokenizer() -> Tokenizer:
-    """A tokenizer without start, end or padding tokens; ids as OpenAI's CLIP."""
+    """A tokenizer without start, end or padding tokens; ids as OpenAI's CLIP. One for all models: nobody changes it."""
     merges = _merges()
     alphabet = _byte_alphabet()
     vocabulary = [

@@ -1,7 +1,5 @@
 """Loading a Stable Diffusion 1.x file: every weight at its place, and diffusers' own conversion agrees."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
@@ -9,8 +7,9 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, con
 from modules.core.errors import ModelFileError
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.kinds import family_of, missing_parts
 from modules.families.ldm_keys import UNET, VAE, unet_keys, unet_shape, vae_keys, vae_shape
-from modules.families.model import without_prefix
+from modules.families.source import Source, without_prefix
 from modules.library.prediction import Prediction
 from modules.prompting.chunks import make_chunks
 from modules.prompting.encode import TextOptions
@@ -34,7 +33,7 @@ def tensors(parts):
 
 
 def loaded(tensors):
-    return sd1.load(tensors, name="tiny", sha256="0" * 64, native_size=64, compute=COMPUTE)
+    return sd1.load(Source(tensors=tensors, name="tiny", native_size=64, compute=COMPUTE))
 
 
 def test_shapes_are_read_off_the_keys(tensors):
@@ -80,7 +79,7 @@ def test_loaded_parts_compute_what_the_originals_do(tensors, parts):
     model = loaded(tensors)
     x, t, context = torch.randn(2, 4, 8, 8), torch.tensor([3.0, 500.5]), torch.randn(2, 77, 64)
     with torch.inference_mode():
-        torch.testing.assert_close(model.unet(x, t, context).sample, parts["unet"](x, t, context).sample)
+        torch.testing.assert_close(model.backbone(x, t, context).sample, parts["unet"](x, t, context).sample)
         pixels = parts["vae"].decode(x / sd1.LATENT_SCALE).sample.add(1).div(2).clamp(0, 1)
         torch.testing.assert_close(model.decode(x), pixels)
         ids = torch.tensor([chunk.ids for chunk in CHUNKS])
@@ -108,7 +107,10 @@ def test_missing_and_misshapen_weights_are_named(tensors):
 def test_detection(tensors):
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     assert sd1.detect(shapes)
-    assert not sd1.detect({key: shape for key, shape in shapes.items() if not key.startswith("cond_stage_model.")})
+    without_text = {key: shape for key, shape in shapes.items() if not key.startswith("cond_stage_model.")}
+    family = family_of(shapes)
+    assert family
+    assert (missing_parts(family, shapes), missing_parts(family, without_text)) == ([], ["clip_l"])
     for channels, known in ((4, True), (8, True), (9, True), (5, False)):
         assert sd1.detect({**shapes, f"{UNET}input_blocks.0.0.weight": (32, channels, 3, 3)}) == known
 
@@ -117,12 +119,14 @@ def test_detection(tensors):
 def test_input_channels_beyond_the_latents(channels, extra, inpainting):
     model = loaded(ldm_tensors(tiny_parts(in_channels=channels)))
     assert (model.extra_channels, model.inpainting) == (extra, inpainting)
-    assert model.unet.conv_in.in_channels == channels  # type: ignore[union-attr]
+    assert model.backbone.conv_in.in_channels == channels  # type: ignore[union-attr]
 
 
 def test_prediction_chooses_denoiser_and_levels(tensors):
     def made(**said):
-        return sd1.load(tensors, name="tiny", sha256="", native_size=64, compute=COMPUTE, prediction=Prediction(**said))
+        return sd1.load(
+            Source(tensors=tensors, name="tiny", native_size=64, compute=COMPUTE, prediction=Prediction(**said))
+        )
 
     eps, v, zero, flow = made(), made(kind="v"), made(kind="v", zero_terminal=True), made(kind="flow")
     assert [model.prediction for model in (eps, v, zero, flow)] == ["eps", "v", "v", "flow"]
@@ -139,10 +143,3 @@ def test_encoding_is_the_autoencoders_own(tensors, parts):
         posterior = parts["vae"].encode(pictures * 2 - 1).latent_dist
         expected = (posterior.mean + posterior.std * noise) * sd1.LATENT_SCALE
         torch.testing.assert_close(model.encode(pictures, noise), expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="it would work there")
-def test_xformers_is_asked_for_where_it_was_chosen(tensors):
-    # without a GPU diffusers refuses: proof enough that the choice reaches it
-    with pytest.raises((ModuleNotFoundError, ValueError), match="(?i)xformers|gpu"):
-        sd1.load(tensors, name="tiny", sha256="", native_size=64, compute=replace(COMPUTE, xformers=True))

@@ -13,6 +13,7 @@ from modules.devices.choice import choose_compute
 from modules.families import sd1, sd2
 from modules.families.ldm_keys import UNET, VAE, VaeShape, vae_keys
 from modules.families.open_clip_keys import to_open_clip
+from modules.families.source import Source
 from modules.library.prediction import Prediction
 from modules.prompting.tokenizer import build_tokenizer
 from tests.tiny import ldm_tensors, tiny_parts, unet_tensors
@@ -65,7 +66,7 @@ def tensors():
 
 
 def loaded(tensors, prediction=None):
-    return sd2.load(tensors, name="tiny2", sha256="0" * 64, native_size=None, compute=COMPUTE, prediction=prediction)
+    return sd2.load(Source(tensors=tensors, name="tiny2", compute=COMPUTE, prediction=prediction))
 
 
 def test_told_apart(tensors):

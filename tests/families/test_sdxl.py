@@ -13,6 +13,7 @@ from modules.devices.choice import choose_compute
 from modules.families import sd1, sd2, sdxl
 from modules.families.ldm_keys import UNET, VAE, VaeShape, vae_keys
 from modules.families.open_clip_keys import to_open_clip
+from modules.families.source import Source
 from modules.prompting.encode import TextOptions
 from modules.prompting.tokenizer import build_tokenizer
 from tests.tiny import unet_tensors
@@ -77,7 +78,7 @@ class Parts:
             self.tensors |= {sdxl.CLIP_L + n: v for n, v in parameters(self.clip_l).items()}
 
     def load(self):
-        return sdxl.load(self.tensors, name="xl", sha256="0" * 64, native_size=None, compute=COMPUTE)
+        return sdxl.load(Source(tensors=self.tensors, name="xl", compute=COMPUTE))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
 
+from modules.devices.choice import choose_compute
 from modules.families.ldm_keys import UNET, unet_keys, unet_shape
 from modules.families.open_clip_keys import to_clip, to_open_clip
 from modules.families.unet import build_unet, unet_config
@@ -44,7 +45,7 @@ def module_of(levels, depths, linear, vector=0) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_module_is_rebuilt_from_its_tensors(kind):
     module = module_of(**KINDS[kind])
-    rebuilt: Any = build_unet(unet_tensors(module), torch.device("cpu"), torch.float32)
+    rebuilt: Any = build_unet(unet_tensors(module), choose_compute(use_cpu=True))
     x, t, context = torch.randn(2, 4, 16, 16), torch.tensor([3.0, 700.0]), torch.randn(2, 7, 48)
     vector = torch.randn(2, KINDS[kind]["vector"]) if "vector" in KINDS[kind] else None
     with torch.inference_mode():
