@@ -80,7 +80,7 @@ class _Layer:
         self._adaptive, self._active = adaptive, active
 
     def before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if not self._active[0]:
+        if not self._active[0] or args[0].shape[1] <= self._width:  # DeepCache leaves this layer out
             return None
         h, skip = args[0][:, : self._width], args[0][:, self._width :]
         changed = [amplified(h, self._b, adaptive=self._adaptive), dampened(skip, self._s)]
