@@ -1,0 +1,1 @@
+"""What networks do to a weight: one file a kind."""
