@@ -7,7 +7,19 @@ from torch import Tensor
 
 from modules.core.registry import Registry
 from modules.requests.catalogue import SamplerEntry
-from modules.sampling import adams, cfg_plus, dpm_plus, dpm_solver, euler, flow, res, sa_solver, stochastic, unipc
+from modules.sampling import (
+    adams,
+    cfg_plus,
+    dpm_plus,
+    dpm_solver,
+    euler,
+    flow,
+    res,
+    sa_solver,
+    stochastic,
+    trajectory,
+    unipc,
+)
 from modules.sampling.sampler import Sampler
 
 
@@ -30,6 +42,7 @@ def _sampler(
     fixed: Mapping[str, Any] | None = None,
     renoises: bool = False,
     on_flow: Callable[..., Tensor] | None = None,
+    timed: bool = False,
     **entry: Any,
 ) -> Sampler:
     return Sampler(
@@ -43,6 +56,7 @@ def _sampler(
         fixed=fixed or {},
         renoises=renoises,
         on_flow=on_flow,
+        timed=timed,
     )
 
 
@@ -137,6 +151,15 @@ def _others() -> list[Sampler]:
         _sampler("DEIS", adams.sample_deis),
         _sampler("DDPM", euler.sample_ddpm, draws_noise=True),
         _sampler("LCM plain", euler.sample_lcm, "lcm_plain", renoises=True),  # ComfyUI's "lcm": no consistency function
+        _sampler(
+            "TCD",
+            trajectory.sample_tcd,
+            "tcd",
+            schedule="SGM Uniform",
+            eta="tcd_gamma",
+            draws_noise=True,
+            timed=True,
+        ),
         _sampler(  # ComfyUI's: A1111's leaves the last but one level out
             "DPM++ 3M SDE plain",
             dpm_plus.sample_dpmpp_3m_sde,

@@ -103,6 +103,11 @@ def kl_optimal(n: int, levels: NoiseLevels, options: ScheduleOptions = DEFAULT) 
     return (ramp * math.atan(low) + (1 - ramp) * math.atan(high)).tan()
 
 
+def kl_optimal_plain(n: int, levels: NoiseLevels, options: ScheduleOptions = DEFAULT) -> Tensor:
+    """As ComfyUI has it: n levels down to sigma_min, and then 0."""
+    return _closed(kl_optimal(n - 1, levels, options)) if n > 1 else _closed(kl_optimal(1, levels, options)[:1])
+
+
 def simple(n: int, levels: NoiseLevels, options: ScheduleOptions = DEFAULT) -> Tensor:
     """Every (1000/n)-th trained level, from the top."""
     step = len(levels.sigmas) / n
@@ -206,6 +211,7 @@ def build_schedules() -> Registry[Schedule]:
         ("ddim", "DDIM", ddim, -1, True, ("ddim_uniform",)),
         ("beta", "Beta", beta, -1, True, ()),
         ("turbo", "Turbo", turbo, -1, True, ()),
+        ("kl_optimal_plain", "KL Optimal plain", kl_optimal_plain, -1, False, ()),  # ComfyUI's "kl_optimal"
         ("linear_quadratic", "Linear Quadratic", linear_quadratic, -1, False, ()),
         ("align_your_steps_GITS", "Align Your Steps GITS", from_table(_GITS), -1, False, ()),
         ("align_your_steps_11", "Align Your Steps 11", from_table(_AYS), -1, False, ()),

@@ -13,32 +13,40 @@ def ddim_levels(n: int, levels: NoiseLevels) -> Tensor:
 
     Where n divides 1000 there are n levels and so n - 1 steps, as in A1111; n = 1 goes all the way in one step.
     """
-    times = [min(t + 1, TRAIN_STEPS - 1) for t in range(0, TRAIN_STEPS, TRAIN_STEPS // n)]
+    times = ddim_times(n)
     if n == 1:
         times.append(TRAIN_STEPS - 1)
     return levels.sigmas.cpu()[torch.tensor(times[::-1])]
 
 
-def unipc_levels(n: int, levels: NoiseLevels, skip_type: str = "time_uniform") -> Tensor:
-    """Levels of UniPC's continuous times from 1 to 1/1000, as many steps as DDIM has levels. float32, CPU.
+def ddim_times(n: int) -> list[int]:
+    """Every (1000/n)-th time, one up, rising."""
+    return [min(t + 1, TRAIN_STEPS - 1) for t in range(0, TRAIN_STEPS, TRAIN_STEPS // n)]
+
+
+def unipc_levels(
+    n: int, levels: NoiseLevels, skip_type: str = "time_uniform", *, begin: float = 1.0, steps: int | None = None
+) -> Tensor:
+    """Levels of UniPC's continuous times from `begin` to 1/1000, as many `steps` as DDIM has levels. float32, CPU.
 
     `skip_type`: steps equal in time, in its root ("time_quadratic") or in lambda ("logSNR"). Between trained times
     log sqrt(a_t) is linear, not log sigma (DPM-Solver's discrete schedule, arXiv:2206.00927, appendix D.4).
     """
-    steps = len(range(0, TRAIN_STEPS, TRAIN_STEPS // n))
+    steps = len(ddim_times(n)) if steps is None else steps
     log_alphas = levels.alphas_cumprod.cpu().double().log() / 2
     trained = torch.arange(1, TRAIN_STEPS + 1, dtype=torch.float64) / TRAIN_STEPS
     if skip_type == "logSNR":
         lambdas = log_alphas - (1 - (2 * log_alphas).exp()).log() / 2  # falling with time
+        top = _interpolate(torch.tensor([begin], dtype=torch.float64), trained, lambdas)
         times = _interpolate(
-            torch.linspace(lambdas[-1].item(), lambdas[0].item(), steps + 1, dtype=torch.float64),
+            torch.linspace(top.item(), lambdas[0].item(), steps + 1, dtype=torch.float64),
             lambdas.flip(0),
             trained.flip(0),
         )
     elif skip_type == "time_quadratic":
-        times = torch.linspace(1, TRAIN_STEPS**-0.5, steps + 1, dtype=torch.float64) ** 2
+        times = torch.linspace(begin**0.5, TRAIN_STEPS**-0.5, steps + 1, dtype=torch.float64) ** 2
     else:
-        times = torch.linspace(1, 1 / TRAIN_STEPS, steps + 1, dtype=torch.float64)
+        times = torch.linspace(begin, 1 / TRAIN_STEPS, steps + 1, dtype=torch.float64)
     return (-2 * _interpolate(times, trained, log_alphas)).expm1().sqrt().float()
 
 

@@ -19,7 +19,7 @@ PRESERVING = ("DDIM", "DDIM CFG++", "PLMS", "UniPC", "UniPC bh1", "UniPC bh2")
 
 # Orders of convergence with no noise. Multistep methods begin with lower orders, and DPM fast ends with them, which shows.
 ORDERS = {
-    **dict.fromkeys(("Euler", "Euler a", "DDIM", "DDIM CFG++", "Euler CFG++", "Euler a CFG++", "HeunPP2"), 1),
+    **dict.fromkeys(("Euler", "Euler a", "DDIM", "DDIM CFG++", "Euler CFG++", "Euler a CFG++", "HeunPP2", "TCD"), 1),
     **dict.fromkeys(("Gradient estimation", "Gradient estimation CFG++"), 1),
     **dict.fromkeys(("Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2S a CFG++", "SEEDS 2", "PLMS"), 2),
     **dict.fromkeys(
@@ -132,7 +132,7 @@ def test_noisy_samplers_give_the_distribution(name):
     sigmas = karras(80, LEVELS)
     noise = NoiseSource(range(4), (4, 32, 32), device=CPU)
     x = noise.first() * sigmas[0]
-    model = consistency if name.startswith("LCM") else Gaussian()
+    model = consistency if name.startswith(("LCM", "TCD")) else Gaussian()
     noise_sampler = sampler.noise_sampler(noise, sigmas)
     options = {"eta": 1.0} if sampler.entry.eta else {}
     found = sampler.sample(model, x, sigmas, noise_sampler=noise_sampler, **options, **sampler.fixed)
