@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from modules.core.errors import StorageError, UnknownName
 from modules.core.files import write_atomic
+from modules.requests.preprocessors import PreprocessorEntry, find_preprocessor
+from modules.requests.scripts import ScriptEntry, find_script
 
 SHIPPED = Path(__file__).with_name("catalogue.json")
 
@@ -66,15 +68,34 @@ class ScheduleEntry(Entry):
 
 
 class Catalogue(Entry):
-    """Samplers and schedules in the order users see them."""
+    """Samplers, schedules, the upscalers that need no file, scripts and preprocessors, in the order users see them."""
 
     samplers: tuple[SamplerEntry, ...] = ()
     schedules: tuple[ScheduleEntry, ...] = ()
+    upscalers: tuple[str, ...] = ()
+    scripts: tuple[ScriptEntry, ...] = ()
+    preprocessors: tuple[PreprocessorEntry, ...] = ()
 
-    def sampler_and_schedule(self, sampler: str, schedule: str | None) -> tuple[SamplerEntry, ScheduleEntry]:
+    def preprocessor(self, name: str, field: str = "module") -> PreprocessorEntry:
+        """The preprocessor of that name or label; raises UnknownName with the nearest choices."""
+        found = find_preprocessor(name, self.preprocessors)
+        if found is None:
+            raise UnknownName.among(field, name, [entry.name for entry in self.preprocessors])
+        return found
+
+    def script(self, name: str) -> ScriptEntry:
+        """The script of that title; raises UnknownName with the nearest choices."""
+        found = find_script(name, self.scripts)
+        if found is None:
+            raise UnknownName.among("script_name", name, [entry.name for entry in self.scripts])
+        return found
+
+    def sampler_and_schedule(
+        self, sampler: str, schedule: str | None, fields: tuple[str, str] = ("sampler_name", "scheduler")
+    ) -> tuple[SamplerEntry, ScheduleEntry]:
         """The entries for names or aliases, with A1111's old combined names ("DPM++ 2M Karras") taken apart.
 
-        Raises UnknownName with the nearest choices.
+        Raises UnknownName with the nearest choices; `fields` are what the two are called there.
         """
         name = sampler.strip().casefold()
         found = self._sampler(name)
@@ -83,27 +104,25 @@ class Catalogue(Entry):
                 for suffix in (entry.label, entry.name, *entry.aliases):
                     stem = name.removesuffix(" " + suffix.casefold())
                     if stem != name and self._sampler(stem):
-                        return self.sampler_and_schedule(stem, entry.label)
-            raise UnknownName.among("sampler_name", sampler, [s.name for s in self.samplers])
+                        return self.sampler_and_schedule(stem, entry.label, fields)
+            raise UnknownName.among(fields[0], sampler, [s.name for s in self.samplers])
         wanted = (schedule or "Automatic").strip().casefold()
         for entry in self.schedules:
             if wanted in (key.casefold() for key in (entry.name, entry.label, *entry.aliases)):
                 automatic = entry.label == found.schedule and found.schedule != "Automatic"
                 return found, self.schedules[0] if automatic else entry
-        raise UnknownName.among("scheduler", str(schedule), [s.label for s in self.schedules])
+        raise UnknownName.among(fields[1], str(schedule), [s.label for s in self.schedules])
 
     def _sampler(self, folded: str) -> SamplerEntry | None:
         return next((s for s in self.samplers if folded in (k.casefold() for k in (s.name, *s.aliases))), None)
 
 
 def read_catalogue(kept: Path) -> Catalogue:
-    """The catalogue of the last start, or the shipped one."""
-    for path in (kept, SHIPPED):
-        try:
-            return Catalogue.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            continue
-    return Catalogue()
+    """The catalogue of the last start, or the shipped one where that was another version's, without the scripts or preprocessors of this one."""
+    shipped, last = _read(SHIPPED) or Catalogue(), _read(kept)
+    whole = last and all(script in last.scripts for script in shipped.scripts)
+    whole = whole and all(entry in last.preprocessors for entry in shipped.preprocessors)
+    return last if last and whole else shipped
 
 
 def keep_catalogue(catalogue: Catalogue, kept: Path) -> None:
@@ -112,3 +131,10 @@ def keep_catalogue(catalogue: Catalogue, kept: Path) -> None:
         write_atomic(kept, catalogue.model_dump_json(indent=1).encode())
     except StorageError:
         return
+
+
+def _read(path: Path) -> Catalogue | None:
+    try:
+        return Catalogue.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -3,6 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+FIRST_GRID = -100_000
+"""The number of a job's first grid; the next ones count up from there, all before the pictures."""
+
+FIRST_WORK = 1_000_000
+"""From this number on come pictures that a script works on with: another try of the job has them, and nobody sees them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
@@ -13,12 +19,13 @@ class Loading:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """`step` of `steps` of batch number `batch` (from 0) of `batches` is done."""
+    """`step` of `steps` of batch number `batch` (from 0) of `batches` is done. `phase`: the word for what is being done."""
 
     batch: int
     batches: int
     step: int
     steps: int
+    phase: str = "sampling"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +38,12 @@ class Preview:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageReady:
-    """Picture number `index` (from 0) of the job: a PNG with its infotext inside.
+    """Picture number `index` (from 0) of the job: a picture file with its infotext inside.
 
     `fields` are the values of file-name patterns (seed, width, sampler ...). `incomplete`: interrupted before the last step.
+    `name`: what its file is to be called, without suffix, where that is not made from a pattern. `caption`: goes into a text file
+    beside it. `grid`: what its file's name begins with, if it is a grid of others; grids are numbered from FIRST_GRID. `keep`: it goes
+    among the user's outputs, if the job's request wants that of any.
     """
 
     index: int
@@ -42,6 +52,19 @@ class ImageReady:
     seed: int
     fields: dict[str, Any] = field(default_factory=dict)
     incomplete: bool = False
+    name: str = ""
+    caption: str | None = None
+    grid: str = ""
+    keep: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyReady:
+    """A picture file that is saved beside the job's pictures and not shown: what a picture was before a last change. `suffix` ends its name."""
+
+    suffix: str
+    data: bytes = field(repr=False)
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +91,7 @@ class Failed:
     field: str | None = None
 
 
-Event = Loading | Progress | Preview | ImageReady | Warned | Done | Failed
+Event = Loading | Progress | Preview | ImageReady | CopyReady | Warned | Done | Failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +99,8 @@ class Order:
     """One job as the engine gets it.
 
     `seed` is the first picture's, drawn when the job was submitted; `done` counts pictures already on disk from an
-    earlier try; `options` is the settings snapshot (option name -> value).
+    earlier try, `kept` brings them back where a script may need them; `options` is the settings snapshot (option name -> value);
+    `notes` are infotext fields besides those of the request.
     """
 
     job: str
@@ -84,3 +108,5 @@ class Order:
     seed: int
     options: dict[str, Any]
     done: frozenset[int] = frozenset()
+    kept: tuple[ImageReady, ...] = field(default=(), repr=False)
+    notes: dict[str, Any] = field(default_factory=dict)

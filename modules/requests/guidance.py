@@ -1,4 +1,4 @@
-"""Techniques that change how guidance works, each a part of a request; absent is off.
+"""Techniques that change how guidance works or leave computation out, each a part of a request; absent is off.
 
 Their values have flat names too, Forge's where Forge has them ("freeu_b1"): those of the page's fields and the infotext's keys.
 """
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from modules.core.validation import Number, Whole
+from modules.requests.tiled import TiledDiffusion
 
 
 class Technique(BaseModel):
@@ -57,12 +58,32 @@ class DynamicThresholding(Technique):
     interpolate_phi: Number = Field(1.0, title="Strength", ge=0, le=1)
 
 
+class DeepCache(Technique):
+    """DeepCache (arXiv:2312.00858): the U-Net's deep features are computed at every `interval`th step and used again in between.
+
+    `branch`: the skip connection above which everything is computed at every step, 0 being the highest: faster, less exact.
+    """
+
+    interval: Whole = Field(3, title="Interval", ge=2, le=10)
+    branch: Whole = Field(0, title="Branch", ge=0, le=10)
+
+
+class FirstBlockCache(Technique):
+    """First-block caching: where a transformer's first block changes less than `threshold` of what it did at the step that was
+    computed last, the other blocks are taken to do what they did there."""
+
+    threshold: Number = Field(0.08, title="Threshold", ge=0, le=1)
+
+
 # request field -> (prefix of its flat names, its type), in the order of Forge's infotext
-TECHNIQUES: dict[str, tuple[str, type[Technique]]] = {
+TECHNIQUES: dict[str, tuple[str, type[BaseModel]]] = {
     "dynamic_thresholding": ("dynthres_", DynamicThresholding),
     "freeu": ("freeu_", FreeU),
     "self_attention_guidance": ("sag_", SelfAttentionGuidance),
     "perturbed_attention_guidance": ("pag_", PerturbedAttentionGuidance),
+    "deep_cache": ("deepcache_", DeepCache),
+    "first_block_cache": ("fbcache_", FirstBlockCache),
+    "tiled_diffusion": ("tiled_", TiledDiffusion),
 }
 ENABLED = "enabled"
 NAMES = {
@@ -70,6 +91,9 @@ NAMES = {
     "freeu": "FreeU",
     "self_attention_guidance": "Self-attention guidance",
     "perturbed_attention_guidance": "Perturbed-attention guidance",
+    "deep_cache": "DeepCache",
+    "first_block_cache": "First-block cache",
+    "tiled_diffusion": "Tiled diffusion",
 }
 
 
@@ -114,9 +138,9 @@ def gathered(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def limits_of(name: str) -> dict[str, Any]:
-    """A flat name's bounds as minimum and maximum, or its choices; nothing for true and false."""
+    """A flat name's bounds as minimum and maximum, or its choices; nothing for true and false, and for text."""
     part = part_of(name)
-    if part is None or part.annotation is bool:
+    if part is None or part.annotation in (bool, str):
         return {}
     bounds = {key: getattr(found, key) for found in part.metadata for key in ("ge", "le") if hasattr(found, key)}
     return (

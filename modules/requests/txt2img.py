@@ -1,88 +1,87 @@
-"""The request behind one press of Generate."""
+"""Text to image: the request behind one press of Generate."""
 
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le, MultipleOf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from annotated_types import Ge, Le
+from pydantic import Field, ValidationError, field_validator, model_validator
+from typing_extensions import Self
 
 from modules.core.errors import InputError
 from modules.core.validation import Number, Text, Whole, input_error
-from modules.requests.guidance import DynamicThresholding, FreeU, PerturbedAttentionGuidance, SelfAttentionGuidance
+from modules.requests.generation import MAX_BATCH_PIXELS, MAX_SIDE, GenerationRequest
+from modules.requests.hires import Target, target_of
+from modules.requests.pictures import Picture
 
-MAX_BATCH_PIXELS = 2048 * 2048 * 8
-MAX_SEED = 2**63 - 1
+SAME = {
+    "hr_checkpoint_name": "Use same checkpoint",
+    "hr_sampler_name": "Use same sampler",
+    "hr_scheduler": "Use same scheduler",
+}
+"""What users choose for a second pass that takes this of the first."""
 
-Side = Annotated[Whole, Ge(64), Le(2048), MultipleOf(8)]
+MIN_SIDE = 64
+
+HiresSide = Annotated[Whole, Ge(0), Le(MAX_SIDE)]
 
 
-class Txt2ImgRequest(BaseModel):
-    """Text to image, in A1111's API names. Sizes are in pixels; `seed` -1 asks for a random one.
+class Txt2ImgRequest(GenerationRequest):
+    """Text to image. With `enable_hr` (hires fix) the picture is drawn, enlarged and drawn on.
 
-    `subseed`: the variation seed, mixed in by `subseed_strength`; -1 is drawn from the seed. `seed_resize_from_*`: 0 or less
-    is off. `eta` to `s_min_uncond` and `tiling`: None leaves the setting of that name. `cfg_rescale`: phi, 0 is off.
-    `refiner_checkpoint`: takes over where `refiner_switch_at` of the noise is gone (None: from the beginning); "" and "None"
-    are none.
+    `hr_scale`: by how much, unless `hr_resize_x`, `hr_resize_y` say to what size (0: from the other, by the first pass's shape; with both
+    given what stands over is cut off). `hr_upscaler`: one of the latent modes or of the upscalers. `hr_second_pass_steps`: 0 is
+    `steps`. `hr_cfg`, `hr_distilled_cfg`: None is that of the first pass. `firstpass_image`: an earlier picture of these settings to
+    enlarge instead of drawing one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    enable_hr: bool = False
+    denoising_strength: Number = Field(0.7, ge=0, le=1)
+    hr_scale: Number = Field(2.0, ge=1, le=8)
+    hr_upscaler: Text = Field("Latent", max_length=300)
+    hr_second_pass_steps: Whole = Field(0, ge=0, le=150)
+    hr_resize_x: HiresSide = 0
+    hr_resize_y: HiresSide = 0
+    hr_checkpoint_name: Text | None = Field(None, max_length=1000)
+    hr_sampler_name: Text | None = Field(None, max_length=100)
+    hr_scheduler: Text | None = Field(None, max_length=100)
+    hr_prompt: Text = Field("", max_length=20_000)
+    hr_negative_prompt: Text = Field("", max_length=20_000)
+    hr_cfg: Number | None = Field(None, ge=0, le=100)
+    hr_distilled_cfg: Number | None = Field(None, ge=0, le=30)
+    firstpass_image: Picture | None = None
 
-    prompt: Text = Field("", max_length=20_000)
-    negative_prompt: Text = Field("", max_length=20_000)
-    sampler_name: Text = Field("DPM++ 2M", max_length=100)
-    scheduler: Text = Field("Automatic", max_length=100)
-    steps: Whole = Field(20, ge=1, le=150)
-    cfg_scale: Number = Field(7.0, ge=0, le=100)
-    width: Side = 512
-    height: Side = 512
-    n_iter: Whole = Field(1, ge=1, le=1000)
-    batch_size: Whole = Field(1, ge=1, le=64)
-    seed: Whole = Field(-1, ge=-1, le=MAX_SEED)
-    subseed: Whole = Field(-1, ge=-1, le=MAX_SEED)
-    subseed_strength: Number = Field(0.0, ge=0, le=1)
-    seed_resize_from_w: Whole = Field(-1, ge=-1, le=2048)
-    seed_resize_from_h: Whole = Field(-1, ge=-1, le=2048)
-    eta: Number | None = Field(None, ge=0, le=1)
-    s_churn: Number | None = Field(None, ge=0, le=100)
-    s_tmin: Number | None = Field(None, ge=0, le=1000)
-    s_tmax: Number | None = Field(None, ge=0, le=1000)
-    s_noise: Number | None = Field(None, ge=0, le=2)
-    s_min_uncond: Number | None = Field(None, ge=0, le=1000)
-    tiling: bool | None = None
-    cfg_rescale: Number = Field(0.0, ge=0, le=1)
-    freeu: FreeU | None = None
-    self_attention_guidance: SelfAttentionGuidance | None = None
-    perturbed_attention_guidance: PerturbedAttentionGuidance | None = None
-    dynamic_thresholding: DynamicThresholding | None = None
-    refiner_checkpoint: Text | None = Field(None, max_length=1000)
-    refiner_switch_at: Number | None = Field(None, ge=0, le=1)
-    save_images: bool = True
-    override_settings: dict[Text, Any] = Field(default_factory=dict, max_length=200)
-
-    @field_validator("refiner_checkpoint")
+    @field_validator(*SAME)
     @classmethod
-    def _named(cls, name: str | None) -> str | None:
-        return None if name is None or name.strip() in ("", "None") else name
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Txt2ImgRequest":
-        pixels = self.width * self.height * self.batch_size
-        if pixels > MAX_BATCH_PIXELS:
-            raise InputError(
-                "batch_size",
-                f"width x height x batch_size is {self.width} x {self.height} x {self.batch_size} = {pixels / 1e6:.1f} megapixels: "
-                f"at most {MAX_BATCH_PIXELS / 1e6:.1f} fit one batch. Make the batch or the picture smaller and raise n_iter instead.",
-            )
-        if self.seed + self.count - 1 > MAX_SEED:
-            raise InputError(
-                "seed",
-                f"seed is {self.seed} for {self.count} pictures: the last one's would be above {MAX_SEED}. Use a smaller one.",
-            )
-        return self
+    def _own(cls, name: str | None, info: Any) -> str | None:
+        return None if name is None or name.strip() in ("", "None", SAME[info.field_name]) else name
 
     @property
-    def count(self) -> int:
-        """How many pictures are asked for."""
-        return self.n_iter * self.batch_size
+    def target(self) -> Target:
+        """The size that hires fix enlarges to."""
+        return target_of(
+            width=self.width,
+            height=self.height,
+            scale=self.hr_scale,
+            resize_x=self.hr_resize_x,
+            resize_y=self.hr_resize_y,
+        )
+
+    @model_validator(mode="after")
+    def _enlarges(self) -> Self:
+        if not self.enable_hr:
+            return self
+        field = "hr_resize_x" if self.hr_resize_x else "hr_resize_y" if self.hr_resize_y else "hr_scale"
+        width, height = self.target.final()
+        to = f"{field} is {getattr(self, field)}: hires fix would enlarge {self.width} x {self.height} to {width} x {height} pixels"
+        if min(width, height) < MIN_SIDE:
+            raise InputError(field, f"{to}; each side must be {MIN_SIDE} or more. Choose a larger one.")
+        covered = self.target.width * self.target.height * self.batch_size
+        if max(self.target.width, self.target.height) > MAX_SIDE or covered > MAX_BATCH_PIXELS:
+            raise InputError(
+                field,
+                f"{to}; no side may be above {MAX_SIDE}, and all pictures of a batch together "
+                f"{MAX_BATCH_PIXELS / 1e6:.0f} megapixels at most. Choose a smaller one.",
+            )
+        return self
 
 
 def make_request(values: dict[str, Any]) -> Txt2ImgRequest:
@@ -91,14 +90,3 @@ def make_request(values: dict[str, Any]) -> Txt2ImgRequest:
         return Txt2ImgRequest.model_validate(values)
     except ValidationError as error:
         raise input_error(error) from error
-
-
-def limits(field: str) -> dict[str, float]:
-    """The bounds of a numeric field by the names minimum, maximum, step; what is unbounded is absent."""
-    names = {"ge": "minimum", "le": "maximum", "multiple_of": "step"}
-    found = {}
-    for constraint in Txt2ImgRequest.model_fields[field].metadata:
-        for attribute, name in names.items():
-            if getattr(constraint, attribute, None) is not None:
-                found[name] = getattr(constraint, attribute)
-    return found

@@ -21,13 +21,29 @@ ALL: dict = {
         "subtract_mean": False,
         "interpolate_phi": 0.8,
     },
+    "deep_cache": {"interval": 5, "branch": 2},
+    "first_block_cache": {"threshold": 0.2},
+    "tiled_diffusion": {
+        "method": "Mixture of Diffusers",
+        "tile_width": 64,
+        "tile_height": 32,
+        "overlap": 8,
+        "tile_batch_size": 2,
+        "draw_background": False,
+        "regions": "0.5, 0, 0.5, 1, Foreground, 0.3, 7 | a cat | blurry",
+        "noise_inverse": True,
+        "noise_inverse_steps": 12,
+        "noise_inverse_retouch": 1.5,
+        "noise_inverse_renoise_strength": 0.5,
+        "noise_inverse_renoise_kernel": 32,
+    },
 }
-FLAT = [(name, field, part) for name, field, part in flat_names() if part != ENABLED]
+FLAT = [(name, field, part) for name, field, part in flat_names() if part not in (ENABLED, "regions")]
 
 
 def test_off_by_default():
     request = make_request({})
-    assert [getattr(request, field) for field in TECHNIQUES] == [None] * 4
+    assert [getattr(request, field) for field in TECHNIQUES] == [None] * 7
     assert (request.cfg_rescale, request.tiling, flattened(request)) == (0, None, {})
     assert gathered({}) == dict.fromkeys(TECHNIQUES)
 
@@ -55,6 +71,24 @@ def test_an_empty_object_is_the_defaults_of_forge():
         "sag_threshold": 1.0,
         "pag_enabled": True,
         "pag_scale": 3.0,
+        "deepcache_enabled": True,
+        "deepcache_interval": 3,
+        "deepcache_branch": 0,
+        "fbcache_enabled": True,
+        "fbcache_threshold": 0.08,
+        "tiled_enabled": True,
+        "tiled_method": "MultiDiffusion",
+        "tiled_tile_width": 96,
+        "tiled_tile_height": 96,
+        "tiled_overlap": 48,
+        "tiled_tile_batch_size": 4,
+        "tiled_draw_background": True,
+        "tiled_regions": "",
+        "tiled_noise_inverse": False,
+        "tiled_noise_inverse_steps": 10,
+        "tiled_noise_inverse_retouch": 1.0,
+        "tiled_noise_inverse_renoise_strength": 1.0,
+        "tiled_noise_inverse_renoise_kernel": 64,
     }
 
 
@@ -95,7 +129,16 @@ def test_what_is_no_technique(field):
         make_request({field: {"nope": 1}})
 
 
-@pytest.mark.parametrize(("field", "value"), [("cfg_rescale", 1.1), ("cfg_rescale", -0.1), ("tiling", "maybe")])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("cfg_rescale", 1.1),
+        ("cfg_rescale", -0.1),
+        ("tiling", "maybe"),
+        ("distilled_cfg_scale", 31),
+        ("distilled_cfg_scale", "x"),
+    ],
+)
 def test_wrong_plain_values(field, value):
     with pytest.raises(InputError) as caught:
         make_request({field: value})

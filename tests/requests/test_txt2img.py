@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from modules.core.errors import InputError, UnknownName
 from modules.requests.catalogue import SHIPPED, Catalogue, keep_catalogue, read_catalogue
-from modules.requests.txt2img import MAX_SEED, Txt2ImgRequest, limits, make_request
+from modules.requests.generation import MAX_SEED, limits
+from modules.requests.txt2img import Txt2ImgRequest, make_request
 
 
 def test_defaults_are_good():
@@ -67,9 +68,12 @@ def test_shipped_catalogue_is_read_when_nothing_else_is_there(tmp_path):
 
 
 def test_catalogue_is_kept(tmp_path):
-    catalogue = Catalogue(samplers=read_catalogue(SHIPPED).samplers[:2])
+    shipped = read_catalogue(SHIPPED)
+    catalogue = Catalogue(samplers=shipped.samplers[:2], scripts=shipped.scripts, preprocessors=shipped.preprocessors)
     keep_catalogue(catalogue, tmp_path / "cache" / "kept.json")
     assert read_catalogue(tmp_path / "cache" / "kept.json") == catalogue
+    keep_catalogue(Catalogue(samplers=shipped.samplers[:2]), tmp_path / "old.json")
+    assert read_catalogue(tmp_path / "old.json") == shipped, "another version's, without these scripts"
     (tmp_path / "file").write_text("")
     keep_catalogue(catalogue, tmp_path / "file" / "kept.json")  # a cache that cannot be written is no fault
 
