@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modules.core.errors import InputError
-from modules.requests.guidance import gathered
+from modules.images.overrides import option_keys
+from modules.requests.control_infotext import read_told as read_control
+from modules.requests.control_infotext import told_keys as control_keys
+from modules.requests.detail import read_told, told_keys
+from modules.requests.guidance import flat_names, gathered
 
 NEGATIVE = "Negative prompt:"
+TEMPLATES = ("Template:", "Negative Template:")
 _KEY = re.compile(r"\w[\w \-/]{0,99}")
 
 
@@ -57,11 +62,13 @@ def parse_infotext(text: str) -> Infotext:
     Linear in the length of the text; raises nothing on any text.
     """
     lines = text.strip().split("\n")
+    lines, templates = _without_templates(lines)
     fields = parse_fields(lines[-1])
     if len(fields) < 3:
         fields = {}
     else:
         lines = lines[:-1]
+        fields |= templates
     prompt: list[str] = []
     negative: list[str] | None = None
     for line in lines:
@@ -72,6 +79,24 @@ def parse_infotext(text: str) -> Infotext:
     return Infotext(
         prompt="\n".join(prompt).lstrip("\n"), negative_prompt="\n".join(negative or []).lstrip("\n"), fields=fields
     )
+
+
+def _without_templates(lines: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The lines without those that older versions of Dynamic Prompts wrote behind the fields, and what these say."""
+    for i, line in enumerate(lines):
+        if i and line.startswith(TEMPLATES) and len(parse_fields(lines[i - 1])) >= 3:
+            break
+    else:
+        return lines, {}
+    found: dict[str, str] = {}
+    key = ""
+    for line in lines[i:]:
+        name, colon, rest = line.partition(":")
+        if colon and f"{name}:" in TEMPLATES:
+            key, found[name] = name, rest.strip()
+        else:
+            found[key] += f"\n{line}"
+    return lines[:i], found
 
 
 def parse_fields(line: str) -> dict[str, str]:
@@ -114,6 +139,7 @@ _FIELDS = {
     "Sampler": "sampler_name",
     "Schedule type": "scheduler",
     "CFG scale": "cfg_scale",
+    "Distilled CFG Scale": "distilled_cfg_scale",
     "Seed": "seed",
     "Variation seed": "subseed",
     "Variation seed strength": "subseed_strength",
@@ -121,8 +147,25 @@ _FIELDS = {
     "CFG Rescale phi": "cfg_rescale",
     "Refiner": "refiner_checkpoint",
     "Refiner switch at": "refiner_switch_at",
+    "Denoising strength": "denoising_strength",
+    "Hires checkpoint": "hr_checkpoint_name",
+    "Hires sampler": "hr_sampler_name",
+    "Hires prompt": "hr_prompt",
+    "Hires negative prompt": "hr_negative_prompt",
+    "Hires schedule type": "hr_scheduler",
+    "Hires upscale": "hr_scale",
+    "Hires steps": "hr_second_pass_steps",
+    "Hires upscaler": "hr_upscaler",
+    "Hires CFG Scale": "hr_cfg",
+    "Hires Distilled CFG Scale": "hr_distilled_cfg",
 }
-_SIZES = {"Size": ("width", "height"), "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h")}
+_SIZES = {
+    "Size": ("width", "height"),
+    "Seed resize from": ("seed_resize_from_w", "seed_resize_from_h"),
+    "Hires resize": ("hr_resize_x", "hr_resize_y"),
+}
+HIRES = ("Hires upscale", "Hires resize", "Hires upscaler")
+"""Keys that tell of hires fix: one of them is always there."""
 
 
 def to_request_values(text: Infotext) -> dict[str, Any]:
@@ -135,5 +178,47 @@ def to_request_values(text: Infotext) -> dict[str, Any]:
             if not size:
                 raise InputError(key, f'{key} is "{text.fields[key][:40]}" in the infotext: it must look like 512x512.')
             values[width], values[height] = int(size[1]), int(size[2])
+    if any(key in text.fields for key in HIRES):
+        values["enable_hr"] = True
     values.update({field: value for field, value in gathered(text.fields).items() if value is not None})
+    if units := read_told(text.fields):
+        values["detail"] = tuple(units)
+    if control := read_control(text.fields):
+        values["control"] = tuple(control.get(n, {}) for n in range(max(control) + 1))
     return values
+
+
+# Keys that tell of a picture without being a setting
+_TOLD = (
+    *(
+        "Version",
+        "User",
+        "Model hash",
+        "Model",
+        "VAE hash",
+        "VAE",
+        "Lora hashes",
+        "TI hashes",
+        "Batch size",
+        "Batch pos",
+    ),
+    *("App", "Backend", "Created Date", "Civitai resources", "Civitai metadata", "Operations", "Parser", "Template"),
+    *(
+        "Negative Template",
+        "Init image hash",
+        "Postprocess upscale by",
+        "Postprocess upscale to",
+        "Postprocess upscaler",
+    ),
+)
+
+
+def known_keys() -> frozenset[str]:
+    """The keys that something here takes: a field of the request, an option that exists, or nothing because they only tell."""
+    modules = (f"Module {number}" for number in range(1, 17))
+    return frozenset(
+        (
+            *(*_FIELDS, *_SIZES, *_TOLD, *modules, *option_keys(), *(name for name, _, _ in flat_names())),
+            *(*told_keys(), *control_keys()),
+        )
+    )

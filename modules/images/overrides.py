@@ -18,6 +18,7 @@ _OPTIONS = {
     "ENSD": "eta_noise_seed_delta",
     "Token merging ratio": "token_merging_ratio",
     "Token merging ratio hr": "token_merging_ratio_hr",
+    "Hires refiner": "hires_fix_refiner_pass",
     "RNG": "randn_source",
     "Tiling": "tiling",
     "Emphasis": "emphasis",
@@ -37,6 +38,7 @@ _OPTIONS = {
     "Restarted noise": "restart_noise",
     "Eta": "eta_ancestral",
     "Eta DDIM": "eta_ddim",
+    "TCD gamma": "tcd_gamma",
     "Sigma churn": "s_churn",
     "Sigma tmin": "s_tmin",
     "Sigma tmax": "s_tmax",
@@ -89,6 +91,20 @@ def overrides(fields: Mapping[str, str], settings: Settings, prompts: str = "") 
                 continue
             if value != current[option]:
                 found[option] = value
+    return found
+
+
+def option_keys() -> list[str]:
+    """The infotext's keys of options that this version has."""
+    known = Settings().flat()
+    return [key for key, option in _OPTION_OF.items() if option in known]
+
+
+def modules_of(fields: Mapping[str, str]) -> list[str]:
+    """The names of the separate files that an infotext tells of: "Module 1", "Module 2" ..., Forge's keys."""
+    found = []
+    while name := fields.get(f"Module {len(found) + 1}"):
+        found.append(name)
     return found
 
 

@@ -164,6 +164,12 @@ def test_to_request_values():
             to_request_values(Infotext(fields={"Size": size}))
 
 
+def test_forges_distilled_scale_is_read():
+    line = "a fox\nSteps: 20, Sampler: Euler, CFG scale: 1, Distilled CFG Scale: 2.5, Seed: 1, Size: 512x512"
+    request = make_request(to_request_values(parse_infotext(line)))
+    assert (request.cfg_scale, request.distilled_cfg_scale) == (1, 2.5)
+
+
 def test_forges_techniques_are_read():
     line = (
         "a fox\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512, Tiling: True, dynthres_enabled: True, "
@@ -179,3 +185,14 @@ def test_forges_techniques_are_read():
         {"mimic_scale": 5, "threshold_percentile": 0.95}
     )
     assert request.perturbed_attention_guidance is None
+
+
+def test_templates_behind_the_fields_are_read():
+    """As Dynamic Prompts wrote them before they were fields."""
+    found = parse_infotext(
+        "a red cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler, Seed: 1\nTemplate: a {red|blue} cat,\nlast\nNegative Template: {dog|}"
+    )
+    assert (found.prompt, found.negative_prompt, found.fields["Seed"]) == ("a red cat", "dog", "1")
+    assert (found.fields["Template"], found.fields["Negative Template"]) == ("a {red|blue} cat,\nlast", "{dog|}")
+    assert parse_infotext("a cat\nTemplate: of wood").prompt == "a cat\nTemplate: of wood"
+    assert parse_infotext("Template: x\n" * 5000).fields == {}

@@ -14,7 +14,16 @@ from modules.requests.txt2img import make_request
 RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_infotexts.json").read_text("utf-8"))
 BASE = "Steps: 20, Sampler: Euler a, Seed: 1"
 PLAIN = Settings()
-CHOICES = ("None", "NV", "Zero Terminal SNR", "vary_coeff", "logSNR", "an odd: name, of a VAE.safetensors")
+CHOICES = (
+    "first pass",
+    "None",
+    "NV",
+    "Zero Terminal SNR",
+    "vary_coeff",
+    "logSNR",
+    "TAESD",
+    "an odd: name, of a VAE.safetensors",
+)
 
 
 def of(text, settings=PLAIN, prompts=""):
@@ -35,6 +44,7 @@ def test_nothing_is_asked_for_that_is_so_already():
         ("ENSD: 31337", {"eta_noise_seed_delta": 31337}),
         ("VAE hash: 0123456789, VAE: kl-f8.safetensors", {"sd_vae": "kl-f8.safetensors"}),
         ("Eta: 0.5", {"eta_ancestral": 0.5}),
+        ("TCD gamma: 0.5", {"tcd_gamma": 0.5}),
         ("Sigma churn: 5.0, Sigma tmax: 10", {"s_churn": 5.0, "s_tmax": 10.0}),
         ("Noise Schedule: Zero Terminal SNR", {"sd_noise_schedule": "Zero Terminal SNR"}),
         ("Discard penultimate sigma: True", {"always_discard_next_to_last_sigma": True}),
@@ -139,7 +149,7 @@ def test_entries_are_a1111s():
             ["ENSD: 1", "Clipskip: 2"],
             'override_settings hold "Clipskip: 2", which is not known here. Nearest: Clip skip',
         ),
-        (["Extra noise: 1"], 'override_settings hold "Extra noise: 1", which is not known here. '),
+        (["Refiner: x"], 'override_settings hold "Refiner: x", which is not known here. '),
         (["samples_save: False"], 'override_settings hold "samples_save: False", which is not known here. '),
         (["Clip skip: 13"], 'Clip skip is "13": it must be at most 12.'),
         (["ENSD: x"], 'ENSD is "x": it must be a whole number.'),

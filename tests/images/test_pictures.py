@@ -11,8 +11,9 @@ from PIL import Image, PngImagePlugin
 
 from modules.core.errors import InputError
 from modules.core.paths import ROOT, Paths
-from modules.images.encode import encode_jpeg, encode_png, read_infotext, read_texts
+from modules.images.encode import encode_image, encode_jpeg, encode_png, ending_of, read_infotext
 from modules.images.filenames import apply_pattern, next_number, sanitize
+from modules.images.metadata.carriers import read_carried
 from modules.jobs.writer import CODE, output_folder
 from tests.jobs.runners import noise
 
@@ -30,13 +31,13 @@ def test_text_comes_back(text):
 
 
 def test_no_text():
-    assert read_texts(encode_png(noise(1), None)) == {}
+    assert read_carried(encode_png(noise(1), None)).texts == {}
 
 
 def test_texts_behind_the_pixels():
     data, chunk = encode_png(noise(1), None), b"tEXtlate\0text"
     end = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    assert read_texts(data[:-12] + end + data[-12:]) == {"late": "text"}
+    assert read_carried(data[:-12] + end + data[-12:]).texts == {"late": "text"}
 
 
 def bomb() -> bytes:
@@ -44,6 +45,12 @@ def bomb() -> bytes:
     info.add_text("parameters", "a" * 80_000_000, zip=True)
     buffer = io.BytesIO()
     noise(1).save(buffer, format="PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def saved(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    noise(1).save(buffer, format=kind)
     return buffer.getvalue()
 
 
@@ -60,17 +67,54 @@ def huge() -> bytes:
         lambda: b"",
         lambda: b"x",
         lambda: b"\x89PNG\r\n\x1a\n",
-        lambda: encode_jpeg(noise(1)),
+        lambda: encode_jpeg(noise(1, 30_000))[:900],
+        lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        lambda: saved("TIFF"),
+        lambda: saved("ICO"),
+        lambda: saved("EPS"),
         lambda: encode_png(noise(1, 3000), "x")[:500],
         bomb,
         huge,
     ],
-    ids=range(7),
+    ids=range(11),
 )
-def test_what_is_no_whole_png(make):
+def test_what_is_no_whole_picture(make):
     with pytest.raises(InputError) as caught:
-        read_texts(make(), "init")
+        read_carried(make(), "init")
     assert caught.value.field == "init"
+
+
+SAVED = {"png": ".png", "jpg": ".jpg", "jpeg": ".jpeg", "webp": ".webp", "avif": ".avif", "gif": ".gif"}
+
+
+@pytest.mark.parametrize("setting", SAVED)
+@pytest.mark.parametrize("text", ["a cat\nSteps: 1, Seed: 2, Size: 8x8", "é 漢字 😀\nnext", "x" * 20_000, None])
+def test_text_comes_back_from_every_format(setting, text):
+    data = encode_image(noise(1, 3000), text, {"samples_format": setting})
+    assert read_infotext(data) == text
+    assert ending_of(data, setting) == SAVED[setting]
+    if text and setting in ("jpg", "webp", "avif"):
+        assert b"UNICODE\0" + text[:5].encode("utf-16-be") in data  # A1111 reads this, and no other
+
+
+def test_quality_and_lossless_do_what_they_say():
+    image = noise(1, 30_000)
+    small, large = (len(encode_image(image, None, {"samples_format": "jpg", "jpeg_quality": q})) for q in (20, 95))
+    assert small * 2 < large
+    with Image.open(io.BytesIO(encode_image(image, "x", {"samples_format": "webp", "webp_lossless": True}))) as found:
+        assert found.convert("RGB").tobytes() == image.tobytes()
+    with Image.open(io.BytesIO(encode_image(image, "x", {"samples_format": "webp"}))) as found:
+        assert found.convert("RGB").tobytes() != image.tobytes()
+
+
+def test_what_a_format_has_no_place_for_becomes_a_png():
+    long = Image.new("RGB", (16_400, 2))
+    assert ending_of(encode_image(long, "x", {"samples_format": "webp"})) == ".png"
+    assert ending_of(encode_image(long, "x", {"samples_format": "jpg"})) == ".jpg"
+    data = encode_image(noise(1), "y" * 40_000, {"samples_format": "jpg"})
+    assert (ending_of(data), read_infotext(data)) == (".png", "y" * 40_000)
+    for mode in ("RGBA", "L", "P", "1"):
+        assert ending_of(encode_image(Image.new(mode, (8, 8)), None, {"samples_format": "jpg"})) == ".jpg"
 
 
 def test_jpeg_is_a_jpeg():
