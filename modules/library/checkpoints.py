@@ -1,19 +1,17 @@
 """The checkpoints in the user's folders."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modules.core.errors import ModelFileError, UnknownName
+from modules.core.errors import AtelierError, ModelFileError, UnknownName
+from modules.library.gguf import read_gguf
 from modules.library.hashes import HashCache
 from modules.library.header import read_header
-
-SUFFIXES = (".safetensors", ".ckpt")
-FOLDER = "model_index.json"
-"""What makes a folder a diffusers model."""
+from modules.library.natives import native
+from modules.library.walk import FOLDER, SUFFIXES, Seen, walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +53,19 @@ class Checkpoints:
 
     def list(self) -> list[Checkpoint]:
         """All checkpoint files, sorted by name; of equal names the first folder's counts. Never raises."""
-        found: dict[str, Path] = {}
+        found: dict[str, Seen] = {}
         for folder in self._folders:
-            for path in model_files(folder):
-                if is_vae(path.name):
-                    continue
-                found.setdefault(path.relative_to(folder).as_posix(), path)
-        return [
-            Checkpoint(path=found[n], name=n, sha256=self.hashes.known(weight_file(found[n])))
-            for n in sorted(found, key=str.casefold)
-        ]
+            for seen in walk(folder):
+                if not is_vae(seen.name):
+                    found.setdefault(seen.name, seen)
+        hashes = self.hashes.all()
+        checkpoints = []
+        for name in sorted(found, key=lambda name: (name.casefold(), name)):
+            seen, path = found[name], Path(found[name].path)
+            known = hashes.get((seen.path, seen.stamp))
+            sha256 = self.hashes.known(weight_file(path)) if seen.is_folder else known.sha256 if known else None
+            checkpoints.append(Checkpoint(path=path, name=name, sha256=sha256))
+        return checkpoints
 
     def find(self, name: str, field: str = "sd_model_checkpoint") -> Checkpoint:
         """The checkpoint of that title, name, stem, model name or hash; "" is the first one.
@@ -88,36 +89,30 @@ class Checkpoints:
                     return checkpoint
         raise UnknownName.among(field, name, [c.name for c in checkpoints])
 
+    def told(self, name: str, said: str) -> Checkpoint | None:
+        """What an infotext calls so, by name or hash, unless its hash is known not to be the one `said` (A1111's old ones are shorter)."""
+        try:
+            found = self.find(name)
+        except AtelierError:
+            return None
+        return None if len(said) == 10 and found.short_hash not in (None, said.lower()) else found
+
     def identify(self, checkpoint: Checkpoint) -> Checkpoint:
         """The same checkpoint with its hash, computed if need be."""
         return Checkpoint(path=checkpoint.path, name=checkpoint.name, sha256=self.hashes.sha256(checkpoint.file))
 
 
 def model_files(folder: Path) -> Iterator[Path]:
-    """Model files and diffusers folders below `folder`; each folder is walked once, however many links lead to it."""
-    walked: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in walked:
-            folders.clear()
-            continue
-        walked.add(real)
-        if FOLDER in files and Path(parent) != folder and _is_text(parent):
-            folders.clear()
-            yield Path(parent)
-            continue
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for file in files:
-            path = Path(parent, file)
-            if path.suffix.lower() in SUFFIXES and os.path.isfile(path) and _is_text(str(path)):  # noqa: PTH113  # never raises
-                yield path
+    """Model files and diffusers folders below `folder`."""
+    return (Path(seen.path) for seen in walk(folder))
 
 
 def weight_file(path: Path) -> Path:
-    """A checkpoint's file, or of a diffusers folder the U-Net's weights (its index where there are none)."""
+    """A checkpoint's file, or of a diffusers folder the network's weights (its index where there are none)."""
     if not path.is_dir():
         return path
-    weights = sorted(file for file in (path / "unet").glob("*") if file.suffix in (".safetensors", ".bin"))
+    files = (file for name in ("unet", "transformer", "decoder") for file in (path / name).glob("*"))
+    weights = sorted(file for file in files if file.suffix in (".safetensors", ".bin"))
     return weights[0] if weights else path / FOLDER
 
 
@@ -126,18 +121,15 @@ def is_vae(file: str) -> bool:
     return file.lower().endswith(tuple(f".vae{suffix}" for suffix in SUFFIXES))
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name can be written in JSON: a file system may hold names that are no text in any encoding."""
-    return not any("\ud800" <= c <= "\udfff" for c in name)
-
-
 def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
     """What the page should start from for this checkpoint: width, height, steps, cfg_scale, prompt ...
 
     The file's own `atelier.defaults` (JSON in its metadata) or, from the context width of its cross attention, the
-    size its family was trained at. Empty for a file that cannot be read.
+    size its family was trained at, or what later families' authors draw with. Empty for a file that cannot be read.
     """
     try:
+        if checkpoint.file.suffix.lower() == ".gguf":
+            return native(read_gguf(checkpoint.file).tensors, checkpoint.name)
         header = read_header(checkpoint.file)
     except ModelFileError:
         return {}
@@ -145,7 +137,11 @@ def page_defaults(checkpoint: Checkpoint) -> dict[str, Any]:
         stored = json.loads(header.metadata.get("atelier.defaults", "{}"))
     except (ValueError, RecursionError):
         stored = {}
-    return stored if isinstance(stored, dict) and stored else _native(header.shapes)
+    return (
+        stored
+        if isinstance(stored, dict) and stored
+        else native(header.shapes, checkpoint.name) or _native(header.shapes)
+    )
 
 
 def _native(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:

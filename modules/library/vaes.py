@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modules.core.errors import UnknownName
-from modules.library.checkpoints import SUFFIXES, Checkpoint, is_vae, model_files
+from modules.library.checkpoints import Checkpoint, is_vae
 from modules.library.hashes import HashCache
+from modules.library.walk import SUFFIXES, walk
 
 AUTOMATIC, NONE = ("automatic", "auto"), ("none",)
 
@@ -30,9 +31,10 @@ class Vaes:
         """All files, sorted by name; of equal names the first folder's counts. Never raises."""
         found: dict[str, Path] = {}
         for folder in self._folders:
-            for path in filter(Path.is_file, model_files(folder)):
-                found.setdefault(path.relative_to(folder).as_posix(), path)
-        return [Vae(path=found[name], name=name) for name in sorted(found, key=str.casefold)]
+            for seen in walk(folder):
+                if not seen.is_folder:
+                    found.setdefault(seen.name, Path(seen.path))
+        return [Vae(path=found[name], name=name) for name in sorted(found, key=lambda name: (name.casefold(), name))]
 
     def choose(self, setting: str, checkpoint: Checkpoint) -> Vae | None:
         """The VAE that the setting means for that checkpoint, None for its own; raises UnknownName with the nearest.

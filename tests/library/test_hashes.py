@@ -1,13 +1,14 @@
-"""The hash of a LoRA as A1111 writes it into infotexts."""
+"""Hashes of files: in the background, and of LoRAs as A1111 writes them into infotexts."""
 
 import hashlib
+import io
 import json
 import struct
 
 import pytest
 
 from modules.core.errors import ModelFileError
-from modules.library.hashes import lora_hash
+from modules.library.hashes import HashCache, lora_hash
 
 
 def write(path, data, metadata=None):
@@ -41,3 +42,32 @@ def test_what_cannot_be_read_is_named(tmp_path, name):
     (tmp_path / "broken.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{broken}")
     with pytest.raises(ModelFileError, match=name):
         lora_hash(tmp_path / name)
+
+
+def test_a_hash_in_the_background_is_that_of_the_file_that_was_there(tmp_path):
+    path, cache = tmp_path / "a.safetensors", HashCache(tmp_path / "cache")
+    path.write_bytes(b"old" * 2**21)
+    first = cache.begin(path)
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "new").replace(path)
+    assert first() == first() == hashlib.sha256(b"old" * 2**21).hexdigest()
+    assert cache.begin(path)() == hashlib.sha256(b"new").hexdigest() == cache.known(path)
+
+
+def test_a_hash_in_the_background_of_what_changes_or_is_gone(tmp_path, monkeypatch):
+    path, cache = tmp_path / "a.safetensors", HashCache(tmp_path / "cache")
+    with pytest.raises(ModelFileError, match=r"a\.safetensors"):
+        cache.begin(path)
+    path.write_bytes(b"whole")
+
+    class Growing(io.FileIO):
+        """A file that somebody writes to as soon as it is read."""
+
+        def read(self, size=-1, /):
+            with path.open("ab") as other:
+                other.write(b"." if self.tell() == 0 else b"")
+            return super().read(size)
+
+    with pytest.raises(ModelFileError, match="was changed while it was read"):
+        cache._compute(path, Growing(path))
+    assert cache.known(path) is None

@@ -59,6 +59,18 @@ BROKEN = {
     "huge shape": (file_of(entry(shape=[2**40, 2**40], data_offsets=[0, 2**82])), "incomplete"),
     "half of the weights": (file_of(entry(shape=[25], data_offsets=[0, 100]), b"\0" * 50), "incomplete"),
     "last byte missing": (file_of(GOOD, b"\0" * 3), "incomplete"),
+    "shape 2^40 x 2^40": (file_of(entry(shape=[2**40, 2**40])), "not as long as its shape"),
+    "a hundred sides": (file_of(entry(shape=[1] * 100)), "damaged"),
+    "unknown type": (file_of(entry(dtype="F1")), 'unknown type "F1"'),
+    "type that is no text": (file_of(entry(dtype=["F32"])), "unknown type"),
+    "trailing bytes": (file_of(GOOD, b"\0" * 9), "5 bytes follow"),
+    "no tensors, but data": (file_of({}, b"\0" * 4), "4 bytes follow"),
+    "gap": (file_of(entry(data_offsets=[4, 8]), b"\0" * 8), "leaves a gap"),
+    "gap between": (file_of({**GOOD, "b": {**GOOD["weight"], "data_offsets": [8, 12]}}, b"\0" * 12), "leaves a gap"),
+    "overlap": (file_of({**GOOD, "b": {**GOOD["weight"], "data_offsets": [2, 6]}}, b"\0" * 6), "overlaps"),
+    "twice": (file_of(b'{"weight": 1, "weight": 2}'), '"weight" twice'),
+    "an entry with a field twice": (file_of(b'{"weight": {"dtype": "F32", "dtype": "F16"}}'), '"dtype" twice'),
+    "1.2 million empty tensors": (file_of(b"{" + b" " * 71_000_000 + b"}"), "not a valid safetensors"),
     "too many tensors": (file_of({str(n): GOOD["weight"] for n in range(MAX_TENSORS + 1)}), "at most"),
 }
 

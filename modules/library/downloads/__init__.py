@@ -1,0 +1,1 @@
+"""Getting models from other sites: the queue, the transfers, the sites."""
