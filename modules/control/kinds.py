@@ -1,0 +1,119 @@
+"""What a control file is, by the names and shapes of its tensors alone, and which family it is for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modules.control.control_keys import HINT, PREFIX
+from modules.core.errors import ModelFileError, short
+from modules.families import flux, qwen_image, sd1, sd2, sd3, sdxl, z_image
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+CONTROLNET, UNION, T2I, T2I_STYLE = "ControlNet", "ControlNet Union", "T2I-Adapter", "T2I style adapter"
+IP_ADAPTER, LLLITE, CONTROL_LORA = "IP-Adapter", "ControlNet-LLLite", "Control-LoRA"
+TRANSFORMER = "ControlNet for transformers"
+
+LABELS = {
+    "sd1": sd1.LABEL,
+    "sd2": sd2.LABEL,
+    "sdxl": sdxl.LABEL,
+    "sd3": sd3.LABEL,
+    "flux": flux.LABEL,
+    "qwen-image": qwen_image.LABEL,
+    "z-image": z_image.LABEL,
+}
+"""A loaded model's family, and what users call it."""
+
+_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl"}
+"""Width of the text that cross attention reads -> family."""
+
+_OTHERS = {
+    "image_proj_model.": "is an IP-Adapter in a layout that is not known here",
+    "unet.": "is the training state of something else",
+    "motion_modules": "belongs to AnimateDiff",
+    "position_net": "is a GLIGEN network",
+    "struct_cond_model": "is a StableSR network",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """`name` is one of those above, `family` a loaded model's, "" where tensors do not tell."""
+
+    name: str
+    family: str = ""
+
+    @property
+    def label(self) -> str:
+        """The family as users call it."""
+        return LABELS.get(self.family, self.family or "any family")
+
+
+def kind_of(shapes: Shapes, file: Path) -> Kind:
+    """What that file is; raises ModelFileError for one that controls nothing here."""
+    for find in (_lllite, _control_lora, _ip_adapter, _transformer, _controlnet, _t2i):
+        if kind := find(shapes):
+            return kind
+    said = next((words for mark, words in _OTHERS.items() if any(mark in name for name in shapes)), "")
+    said = (
+        said or f"is no ControlNet, nor any other control model known here (it holds {short(next(iter(shapes), ''))})"
+    )
+    raise ModelFileError(f'"{file.name}" {said}. Choose another model for this unit.')
+
+
+def _controlnet(shapes: Shapes) -> Kind | None:
+    names = {name.removeprefix(PREFIX): shape for name, shape in shapes.items()}
+    if "controlnet_cond_embedding.conv_in.weight" not in names and f"{HINT}.0.weight" not in names:
+        return None
+    union = any(name.startswith(("task_embedding", "control_add_embedding", "control_type")) for name in names)
+    return Kind(name=UNION if union else CONTROLNET, family=_unet_family(names))
+
+
+def _unet_family(names: Shapes) -> str:
+    """The family of a copy of a U-Net's way down, under either names."""
+    if any(name.startswith(("label_emb.", "add_embedding.", "class_embedding.")) for name in names):
+        return "sdxl"
+    middle = names.get("middle_block.1.proj_in.weight") or names.get("mid_block.attentions.0.proj_in.weight") or ()
+    return "sd1" if len(middle) == 4 else "sd2"
+
+
+def _lllite(shapes: Shapes) -> Kind | None:
+    return Kind(name=LLLITE, family="sdxl") if any(name.startswith("lllite_") for name in shapes) else None
+
+
+def _control_lora(shapes: Shapes) -> Kind | None:
+    if "lora_controlnet" not in shapes:
+        return None
+    names = {name.removeprefix(PREFIX): shape for name, shape in shapes.items()}
+    return Kind(name=CONTROL_LORA, family="sdxl" if any(n.startswith("label_emb.") for n in names) else "")
+
+
+def _ip_adapter(shapes: Shapes) -> Kind | None:
+    if not any(name.startswith("ip_adapter.") for name in shapes):
+        return None
+    width = next((shape[1] for name, shape in shapes.items() if name.endswith("to_k_ip.weight")), 0)
+    return Kind(name=IP_ADAPTER, family=_WIDTHS.get(width, ""))
+
+
+def _t2i(shapes: Shapes) -> Kind | None:
+    names = {name.removeprefix("adapter."): shape for name, shape in shapes.items()}
+    if "style_embedding" in names and "ln_pre.weight" in names:
+        return Kind(name=T2I_STYLE, family="sd1")
+    first = names.get("conv_in.weight") or names.get("body.0.in_conv.weight")
+    if first is None or not any(name.startswith("body.0.") for name in names):
+        return None
+    return Kind(name=T2I, family="sdxl" if first[1] in (256, 768) else "")
+
+
+def _transformer(shapes: Shapes) -> Kind | None:
+    names = {name.removeprefix("module."): shape for name, shape in shapes.items()}
+    if any(name.startswith(("control_layers.", "control_all_x_embedder", "control_noise_refiner")) for name in names):
+        return Kind(name=TRANSFORMER, family="z-image")
+    if not any(name.startswith(("controlnet_blocks.", "controlnet_x_embedder")) for name in names):
+        return None
+    if "txt_norm.weight" in names:
+        return Kind(name=TRANSFORMER, family="qwen-image")
+    if any(name.startswith("pos_embed_input.") for name in names) or "pos_embed.proj.weight" in names:
+        return Kind(name=TRANSFORMER, family="sd3")
+    return Kind(name=TRANSFORMER, family="flux")

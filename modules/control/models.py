@@ -1,0 +1,143 @@
+"""Control models by name, read once each and kept, the last ones used."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from modules.control.building import build_adapter, build_controlnet, build_union
+from modules.control.ip_adapter import IPAdapter, build_ip_adapter
+from modules.control.kinds import CONTROLNET, IP_ADAPTER, LABELS, T2I, UNION, Kind, kind_of
+from modules.control.networks import ControlNetwork
+from modules.control.vision import find_vision, open_vision
+from modules.core.errors import InputError, ModelFileError
+from modules.core.paths import Paths
+from modules.devices.choice import Compute
+from modules.devices.residence import Meter, OneAtATime
+from modules.families.model import LoadedModel
+from modules.families.weights import read_weights, shapes_of
+from modules.library.controls import ControlFiles
+
+Network = ControlNetwork | IPAdapter
+
+BUILDERS: dict[str, Callable[..., Network]] = {
+    CONTROLNET: build_controlnet,
+    UNION: build_union,
+    T2I: build_adapter,
+    IP_ADAPTER: build_ip_adapter,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedControl:
+    """A control model in memory. `settle()` lets the device go of its weights, where these only visit it."""
+
+    name: str
+    kind: Kind
+    network: Network
+    settle: Callable[[], None] = field(default=lambda: None)
+
+
+class ControlModels:
+    """Loads them. Not for several threads at once."""
+
+    def __init__(self, files: ControlFiles, compute: Compute, paths: Paths) -> None:
+        self.files = files
+        self._paths = paths
+        self._vision: tuple[Path, Any] | None = None
+        self._compute = compute.plain
+        self._kept: OrderedDict[Hashable, LoadedControl] = OrderedDict()
+
+    def kind(self, name: str, field: str) -> Kind:
+        """What the file of that name is, from its header alone; raises UnknownName, ModelFileError."""
+        path = self.files.find(name, field).path
+        return kind_of(shapes_of(path).shapes, path)
+
+    def load(
+        self,
+        name: str,
+        field: str,
+        model: LoadedModel,
+        *,
+        low_vram: bool = False,
+        limit: int = 2,
+        on_read: Callable[[str], None] = lambda _: None,
+    ) -> LoadedControl:
+        """The control model of that name for that model, `limit` of which stay in memory.
+
+        Raises UnknownName, ModelFileError, or InputError naming both families where the two do not go together.
+        """
+        file = self.files.find(name, field)
+        kind = kind_of(shapes_of(file.path).shapes, file.path)
+        check_family(file.name, kind, field, model)
+        status = file.path.stat()
+        key = (str(file.path), status.st_size, status.st_mtime_ns, low_vram, model.compute.dtype)
+        if key not in self._kept:
+            on_read(file.name)
+            self._kept[key] = self._built(file.path, file.name, kind, low_vram, model)
+            while len(self._kept) > max(limit, 1):
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        found = self._kept[key]
+        check_sizes(found, field, model)
+        return found
+
+    def vision(self, adapter: IPAdapter, who: str) -> Any:
+        """The vision network that an image prompt goes by; the last one is kept. Raises ModelFileError."""
+        path = find_vision(self._paths, adapter.embedded, whole=adapter.whole, who=who)
+        if self._vision is None or self._vision[0] != path:
+            self._vision = path, open_vision(path, self._compute.device)
+        return self._vision[1]
+
+    def unload(self) -> None:
+        """Let go of all of them."""
+        self._kept.clear()
+        self._vision = None
+
+    def _built(self, path: Path, name: str, kind: Kind, low_vram: bool, model: LoadedModel) -> LoadedControl:
+        build = BUILDERS.get(kind.name)
+        if build is None:
+            raise ModelFileError(f'"{name}" is of the kind {kind.name}, which this version cannot work with yet.')
+        visits = low_vram and self._compute.device.type != "cpu"
+        compute = replace(self._compute, dtype=model.compute.dtype, lent=visits)
+        network = build(read_weights(path), compute, path)
+        if not visits:
+            return LoadedControl(name=name, kind=kind, network=network)
+        policy = OneAtATime(self._compute.device, Meter())
+        policy.attach([[network.module]])
+        return LoadedControl(name=name, kind=kind, network=network, settle=policy.leave)
+
+
+def check_family(name: str, kind: Kind, field: str, model: LoadedModel) -> None:
+    """Raise InputError naming both families unless they are the same."""
+    known = model.family in LABELS
+    if (kind.family and kind.family != model.family) or not known:
+        label = LABELS.get(model.family, model.family)
+        raise InputError(
+            field,
+            f'{field} is "{name}", a {kind.name} for {kind.label}; the checkpoint "{model.name}" is of the family {label}. '
+            "Choose a model for that family, or another checkpoint.",
+        )
+
+
+SIZES = ("block_out_channels", "cross_attention_dim", "layers_per_block")
+
+
+def check_sizes(control: LoadedControl, field: str, model: LoadedModel) -> None:
+    """Raise InputError if the network is a copy of another U-Net than the model's."""
+    own, other = getattr(control.network.module, "config", None), getattr(model.backbone, "config", None)
+    if own is None or other is None or control.kind.name not in (CONTROLNET, UNION):
+        return
+    for name in SIZES:
+        if _plain(own, name) != _plain(other, name):
+            raise InputError(
+                field,
+                f'{field} is "{control.name}", made beside a U-Net whose {name} is {_plain(own, name)}; that of "{model.name}" has '
+                f"{_plain(other, name)}. Choose a control model for this checkpoint.",
+            )
+
+
+def _plain(config: Any, name: str) -> Any:
+    value = getattr(config, name, None)
+    return tuple(value) if isinstance(value, list | tuple) else value
