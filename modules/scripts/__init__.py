@@ -1,0 +1,1 @@
+"""Built-in scripts, written against `modules.engine.scripts` alone."""
