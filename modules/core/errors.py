@@ -3,10 +3,17 @@
 AtelierError                something the user can read and act on
 ├── InputError              a wrong value: names the field, the value and what to do        (HTTP 422)
 │   └── UnknownName         a name that is in no registry, with the nearest ones            (HTTP 422)
+├── LoginNeeded             nobody is logged in, or name or password is wrong               (HTTP 401)
+├── Forbidden               this user may not do that, or nobody may here                   (HTTP 403)
+├── TooManyTries            wrong passwords, and the next one has to wait                   (HTTP 429)
 ├── NotFound                an id, image or model that is not there                         (HTTP 404)
 ├── ModelFileError          a checkpoint that is missing, broken, unsafe or not understood  (HTTP 422)
+│   └── UnsafeModelFile     one that names code to be run                                   (HTTP 422)
 ├── StorageError            a folder or disk that cannot be written                         (HTTP 507)
 ├── QueueFull               no more jobs are taken just now                                 (HTTP 503)
+│   └── TooManyJobs         no more jobs of this user                                       (HTTP 429)
+├── RemoteError             another site that cannot be reached, refuses, or answers nonsense        (HTTP 502)
+├── NotANumber              a network computed NaN, in the most precise type too             (HTTP 500)
 ├── EngineDied              the engine process ended or hung in the middle of a job
 └── Cancelled               the user interrupted or skipped; not a fault
 
@@ -14,13 +21,14 @@ Errors are caught only at the borders: the page, the API, the worker, the comman
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class AtelierError(Exception):
     """Base of all errors with a sentence for the user: what is wrong, with which value, and what to do."""
 
     status = 500
+    wait: float | None = None  # seconds after which trying again may help
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -49,6 +57,28 @@ class UnknownName(InputError):
         return cls(field, f"{field} {short(name)} is not known. {nearest(str(name), known)}")
 
 
+class LoginNeeded(AtelierError):
+    """Nobody is logged in, or name or password is wrong."""
+
+    status = 401
+
+
+class Forbidden(AtelierError):
+    """This user may not do that, or nobody may where the server can be reached by others."""
+
+    status = 403
+
+
+class TooManyTries(AtelierError):
+    """Passwords were wrong too often: the next one has to wait so many seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class NotFound(AtelierError):
     """The thing asked for is not there (any more)."""
 
@@ -61,6 +91,10 @@ class ModelFileError(AtelierError):
     status = 422
 
 
+class UnsafeModelFile(ModelFileError):
+    """A model file that names code to be run."""
+
+
 class StorageError(AtelierError):
     """A folder or disk that cannot be written."""
 
@@ -71,6 +105,33 @@ class QueueFull(AtelierError):
     """The queue takes no more jobs for now."""
 
     status = 503
+    wait = 30.0
+
+
+class TooManyJobs(QueueFull):
+    """The queue takes no more jobs of this user for now."""
+
+    status = 429
+
+
+class RemoteError(AtelierError):
+    """Another site cannot be reached, refuses, or answers nonsense. `temporary`: trying again may help, after `wait` seconds
+    if the site says so."""
+
+    status = 502
+
+    def __init__(self, message: str, *, temporary: bool = False, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.temporary = temporary
+        self.wait = wait
+
+
+class NotANumber(AtelierError):
+    """A network computed what is no number. `mend` makes ready for another try and says how it will be, or None if there is none."""
+
+    def __init__(self, message: str, mend: Callable[[], str | None] = lambda: None) -> None:
+        super().__init__(message)
+        self.mend = mend
 
 
 class EngineDied(AtelierError):

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from modules.core.errors import StorageError
 
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
-def write_atomic(path: Path, data: bytes) -> None:
+
+def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write `data` to `path`: temporary file beside it, fsync, rename, fsync of the folder.
 
-    Raises StorageError with the reason and the folder; nothing is left behind then.
+    `private`: nobody but this user may read it. Raises StorageError with the reason and the folder; nothing is left behind then.
     """
     temporary = path.with_name(f".atelier-{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -38,6 +41,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Give a file its name, durably, unless that is taken: raises FileExistsError then, and OSError."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "File exists", str(target)) from None
+        source.rename(target)
+    else:
+        source.unlink()
+    sync_folder(target.parent)
 
 
 def storage_sentence(error: OSError, folder: Path) -> str:

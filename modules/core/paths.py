@@ -5,28 +5,91 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+CHECKPOINT, VAE, LORA, EMBEDDING, TEXT_ENCODER = "Stable-diffusion", "VAE", "Lora", "embeddings", "text_encoder"
+DIFFUSION_MODEL = "diffusion_models"
+TOKENIZER = "tokenizers"
+DETECTOR = "adetailer"
+HYPERNETWORK = "hypernetworks"
+
+KINDS: dict[str, tuple[str, ...]] = {
+    CHECKPOINT: (CHECKPOINT,),
+    VAE: (VAE,),
+    LORA: (LORA, "LyCORIS"),
+    EMBEDDING: (EMBEDDING,),
+    HYPERNETWORK: (HYPERNETWORK,),
+    "ControlNet": ("ControlNet",),
+    "ControlNetPreprocessor": ("ControlNetPreprocessor",),
+    TEXT_ENCODER: (TEXT_ENCODER, "text_encoders", "clip"),
+    DIFFUSION_MODEL: (DIFFUSION_MODEL, "unet"),
+    TOKENIZER: (TOKENIZER,),
+    "clip_vision": ("clip_vision",),
+    DETECTOR: ("adetailer", "ultralytics"),
+    "VAE-approx": ("VAE-approx",),
+    **{name: (name,) for name in ("ESRGAN", "RealESRGAN", "BSRGAN", "SwinIR", "ScuNET", "DAT", "HAT", "LDSR")},
+    **{name: (name,) for name in ("GFPGAN", "Codeformer")},
+}
+"""Every kind of model, and the names of its folders below a model root: A1111's and Forge's, and ComfyUI's for separate parts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """Every folder and file of one installation; `data` holds what belongs to the user."""
+    """Every folder and file of one installation; `data` holds what belongs to the user.
+
+    `named` and `taken_over` are (kind, folder): those of flags, which come before our own, and those of other programs'
+    installations, which come after them and are never written to. `styles`: the style sheets that flags name, with `*` for any.
+    """
 
     data: Path = ROOT
-    extra_checkpoints: tuple[Path, ...] = ()
+    models_dir: Path | None = None
+    named: tuple[tuple[str, Path], ...] = ()
+    taken_over: tuple[tuple[str, Path], ...] = ()
+    styles: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[Path, ...]:
         """Model roots, the user's first; the bundled models are always found."""
-        return tuple(dict.fromkeys((self.data / "models", ROOT / "models")))
+        return tuple(dict.fromkeys((self.models_dir or self.data / "models", ROOT / "models")))
+
+    def folders(self, kind: str) -> tuple[Path, ...]:
+        """Folders that hold models of that kind (a name in KINDS), the first one's files first; they need not exist.
+
+        Models without text encoder and VAE lie among the whole checkpoints too, as Forge's users keep them.
+        """
+        own = [root / name for root in self.models for name in KINDS[kind]]
+        if kind == EMBEDDING:
+            own = [self.data / EMBEDDING, *own]
+        shared = self.folders(CHECKPOINT) if kind == DIFFUSION_MODEL else ()
+        named, taken = ([folder for k, folder in pairs if k == kind] for pairs in (self.named, self.taken_over))
+        return tuple(dict.fromkeys((*named, *own, *taken, *shared)))
+
+    def own(self, kind: str) -> Path:
+        """The folder into which new files of that kind are written."""
+        return self.data / EMBEDDING if kind == EMBEDDING else self.models[0] / KINDS[kind][0]
 
     @property
     def checkpoints(self) -> tuple[Path, ...]:
         """Folders that hold checkpoints."""
-        return (*self.extra_checkpoints, *(root / "Stable-diffusion" for root in self.models))
+        return self.folders(CHECKPOINT)
+
+    @property
+    def networks(self) -> tuple[Path, ...]:
+        """Folders that hold what can be drawn with: checkpoints, then networks in files of their own."""
+        return tuple(dict.fromkeys((*self.checkpoints, *self.folders(DIFFUSION_MODEL))))
 
     @property
     def vaes(self) -> tuple[Path, ...]:
         """Folders that hold VAEs."""
-        return tuple(root / "VAE" for root in self.models)
+        return self.folders(VAE)
+
+    @property
+    def loras(self) -> tuple[Path, ...]:
+        """Folders that hold LoRAs."""
+        return self.folders(LORA)
+
+    @property
+    def wildcards(self) -> tuple[Path, ...]:
+        """Folders that hold wildcards, those that a setting names aside."""
+        return tuple(root / "wildcards" for root in self.models)
 
     @property
     def outputs(self) -> Path:
@@ -47,3 +110,18 @@ class Paths:
     def jobs(self) -> Path:
         """The job store."""
         return self.data / "jobs.sqlite3"
+
+    @property
+    def accounts(self) -> Path:
+        """Accounts, sessions and API tokens; readable by this user alone."""
+        return self.data / "accounts.sqlite3"
+
+    @property
+    def downloads(self) -> Path:
+        """The queue of downloads."""
+        return self.data / "downloads.sqlite3"
+
+    @property
+    def tokens(self) -> Path:
+        """The access tokens of other sites; readable by this user alone."""
+        return self.data / "tokens.json"

@@ -15,21 +15,45 @@ from pydantic.fields import FieldInfo
 
 from modules.core.errors import InputError, UnknownName
 from modules.core.files import write_atomic
+from modules.core.left_out import check_left_out
+from modules.core.prompt_sections import DynamicPrompts, PromptEditing
+from modules.core.sections import (
+    Alternatives,
+    Compatibility,
+    ControlNet,
+    Detail,
+    Downloads,
+    ExtraNetworks,
+    Gallery,
+    Grids,
+    ImageToImage,
+    Infotext,
+    LivePreviews,
+    Notifications,
+    Postprocessing,
+    SamplerParameters,
+    Section,
+    StableDiffusion3,
+    Upscaling,
+)
 from modules.core.validation import Number, Text, Whole, input_error
 
 log = logging.getLogger(__name__)
-
-
-class Section(BaseModel):
-    """A group of settings that the Settings tab shows together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Saving(Section):
     """Saving images"""
 
     samples_save: bool = Field(True, title="Always save all generated images")
+    samples_format: Literal["png", "jpg", "jpeg", "webp", "avif", "gif"] = Field(
+        "png",
+        title="File format for images",
+        description="png and lossless webp keep every pixel; the infotext is inside in each. Too large for it: png.",
+    )
+    jpeg_quality: Whole = Field(
+        80, title="Quality for saved jpeg and avif images", ge=1, le=100, description="Of webp too."
+    )
+    webp_lossless: bool = Field(False, title="Use lossless compression for webp images")
     save_images_add_number: bool = Field(True, title="Add number to filename when saving")
     samples_filename_pattern: Text = Field("", title="Images filename pattern", max_length=500)
     save_to_dirs: bool = Field(True, title="Save images to a subdirectory")
@@ -37,18 +61,15 @@ class Saving(Section):
     outdir_txt2img_samples: Text = Field(
         "outputs/txt2img-images", title="Output directory for txt2img images", max_length=1000
     )
+    outdir_img2img_samples: Text = Field(
+        "outputs/img2img-images", title="Output directory for img2img images", max_length=1000
+    )
+    save_images_before_highres_fix: bool = Field(
+        False,
+        title="Save a copy of image before applying highres fix.",
+        description="Beside the larger one, its name ending in -before-highres-fix.",
+    )
     save_incomplete_images: bool = Field(False, title="Save incomplete images that were interrupted in mid-generation")
-
-
-class Infotext(Section):
-    """Infotext"""
-
-    enable_pnginfo: bool = Field(True, title="Write infotext to metadata of the generated image")
-    add_model_name_to_info: bool = Field(True, title="Add model name to infotext")
-    add_model_hash_to_info: bool = Field(True, title="Add model hash to infotext")
-    add_vae_name_to_info: bool = Field(True, title="Add VAE name to infotext")
-    add_vae_hash_to_info: bool = Field(True, title="Add VAE hash to infotext")
-    add_version_to_infotext: bool = Field(True, title="Add program version to infotext")
 
 
 class StableDiffusion(Section):
@@ -57,11 +78,52 @@ class StableDiffusion(Section):
     sd_model_checkpoint: Text = Field(
         "", title="Stable Diffusion checkpoint", max_length=1000, description="Empty: the first one found."
     )
+    sd_checkpoints_limit: Whole = Field(
+        1,
+        title="Maximum number of checkpoints loaded at the same time",
+        ge=1,
+        le=10,
+        description="The one used least goes first, earlier where memory does not suffice. A refiner is one more.",
+    )
+    sd_checkpoints_keep_in_cpu: bool = Field(
+        True,
+        title="Only keep one model on device",
+        description="Those not in use wait in the computer's memory instead of the GPU's.",
+    )
+    unload_idle_minutes: Whole = Field(
+        0,
+        title="Unload checkpoints after this many minutes without a job",
+        ge=0,
+        le=10_080,
+        description="0: never. The next job loads its checkpoint by itself.",
+    )
     sd_vae: Text = Field(
         "Automatic",
         title="SD VAE",
         max_length=1000,
         description="Automatic: the one named as the checkpoint, beside it or in models/VAE. None: the checkpoint's own.",
+    )
+    auto_vae_precision_bfloat16: bool = Field(
+        False,
+        title="Automatically convert VAE to bfloat16",
+        description="When it gives NaN in float16, on GPUs that have bfloat16.",
+    )
+    auto_vae_precision: bool = Field(
+        True,
+        title="Automatically revert VAE to 32-bit floats",
+        description="When it gives NaN in half precision; the picture is decoded again. It stays so until the next start.",
+    )
+    sd_vae_encode_method: Literal["Full", "TAESD"] = Field(
+        "Full",
+        title="VAE type for encode",
+        description="TAESD is quicker and rougher; its files are in models/VAE-approx.",
+    )
+    sd_vae_decode_method: Literal["Full", "TAESD"] = Field("Full", title="VAE type for decode")
+    forge_additional_modules: tuple[Text, ...] = Field(
+        (),
+        title="VAE / Text Encoder",
+        max_length=16,
+        description="Files of models/VAE and models/text_encoder that come before the checkpoint's own parts. Empty: what fits.",
     )
     emphasis: Literal["None", "Ignore", "Original", "No norm"] = Field(
         "Original",
@@ -84,53 +146,34 @@ class StableDiffusion(Section):
         title="Random number generator source",
         description="CPU and NV give the same picture on every machine, NV that of an NVIDIA GPU.",
     )
+    hires_fix_refiner_pass: Literal["first pass", "second pass", "both passes"] = Field(
+        "second pass", title="Hires fix: which pass to enable refiner for"
+    )
+    upcast_attn: bool = Field(False, title="Upcast cross attention layer to float32")
     tiling: bool = Field(False, title="Tiling", description="Pictures whose opposite edges meet.")
     enable_quantization: bool = Field(False, title="Enable quantization in K samplers for sharper and cleaner results")
-
-
-class SamplerParameters(Section):
-    """Sampler parameters"""
-
-    eta_ddim: Number = Field(0.0, title="Eta for DDIM", ge=0, le=1, allow_inf_nan=False)
-    eta_ancestral: Number = Field(1.0, title="Eta for k-diffusion samplers", ge=0, le=1, allow_inf_nan=False)
-    s_churn: Number = Field(0.0, title="sigma churn", ge=0, le=100, description="For Euler, Heun and DPM2.")
-    s_tmin: Number = Field(0.0, title="sigma tmin", ge=0, le=10)
-    s_tmax: Number = Field(0.0, title="sigma tmax", ge=0, le=999, description="0: no limit.")
-    s_noise: Number = Field(1.0, title="sigma noise", ge=0, le=1.1)
-    sigma_min: Number = Field(0.0, title="sigma min", ge=0, le=1000, description="0: the model's.")
-    sigma_max: Number = Field(0.0, title="sigma max", ge=0, le=1000, description="0: the model's.")
-    rho: Number = Field(0.0, title="rho", ge=0, le=100, description="0: the schedule's; Karras 7, Polyexponential 1.")
-    eta_noise_seed_delta: Whole = Field(0, title="Eta noise seed delta", ge=0, le=2**32 - 1)
-    restart_noise: bool = Field(
-        False,
-        title="Begin the samplers' noise at the seed again",
-        description="As ComfyUI does on a CPU; for its pictures with samplers that add noise.",
-    )
-    always_discard_next_to_last_sigma: bool = Field(False, title="Always discard next-to-last sigma")
-    sgm_noise_multiplier: bool = Field(False, title="SGM noise multiplier")
-    sd_noise_schedule: Literal["Default", "Zero Terminal SNR"] = Field(
-        "Default", title="Noise schedule for sampling", description="Zero Terminal SNR: for models trained with it."
-    )
-    skip_early_cond: Number = Field(
-        0.0,
-        title="Ignore negative prompt during early sampling",
-        ge=0,
-        le=1,
-        description="For this part of the steps; faster, less guided.",
-    )
-    uni_pc_variant: Literal["bh1", "bh2", "vary_coeff"] = Field("bh1", title="UniPC variant")
-    uni_pc_skip_type: Literal["time_uniform", "time_quadratic", "logSNR"] = Field(
-        "time_uniform", title="UniPC skip type"
-    )
-    uni_pc_order: Whole = Field(3, title="UniPC order", ge=1, le=50)
-    uni_pc_lower_order_final: bool = Field(True, title="UniPC lower order final")
-    beta_dist_alpha: Number = Field(0.6, title="Beta scheduler - alpha", ge=0.01, le=1)
-    beta_dist_beta: Number = Field(0.6, title="Beta scheduler - beta", ge=0.01, le=1)
 
 
 class Optimizations(Section):
     """Optimizations"""
 
+    cross_attention_optimization: Literal[
+        "Automatic",
+        "xformers",
+        "sdp-no-mem - scaled dot product without memory efficient attention",
+        "sdp - scaled dot product",
+        "sub-quadratic",
+        "V1 - original v1",
+        "InvokeAI",
+        "Doggettx",
+        "flash",
+        "sage",
+        "None",
+    ] = Field(
+        "Automatic",
+        title="Cross attention optimization",
+        description="How attention is computed; the results are alike. Automatic: what a flag chose, else PyTorch's own.",
+    )
     s_min_uncond: Number = Field(
         0.0,
         title="Negative Guidance minimum sigma",
@@ -145,6 +188,13 @@ class Optimizations(Section):
         ge=0,
         le=0.9,
         description="Merges this part of the picture's tokens where they are alike; faster, less detail. 0: off.",
+    )
+    token_merging_ratio_hr: Number = Field(
+        0.0,
+        title="Token merging ratio for high-res pass",
+        ge=0,
+        le=0.9,
+        description="0: the same as in the first pass.",
     )
     batch_cond_uncond: bool = Field(
         True,
@@ -163,40 +213,6 @@ class Optimizations(Section):
     )
 
 
-class Compatibility(Section):
-    """Compatibility"""
-
-    use_old_karras_scheduler_sigmas: bool = Field(False, title="Use old karras scheduler sigmas (0.1 to 10)")
-    use_old_scheduling: bool = Field(
-        False,
-        title="Use old prompt editing timelines.",
-        description="Every number below 1 is a fraction of the steps, any other a step, in the hires pass too.",
-    )
-    use_downcasted_alpha_bar: bool = Field(
-        False,
-        title="Downcast model alphas_cumprod to fp16 before sampling. For reproducing old seeds.",
-        description="Noise levels as they were computed before version 1.7.",
-    )
-    refiner_switch_by_sample_steps: bool = Field(
-        False,
-        title="Switch to refiner by sampling steps instead of model timesteps. Old behavior for refiner.",
-    )
-
-
-class LivePreviews(Section):
-    """Live previews"""
-
-    live_previews_enable: bool = Field(True, title="Show live previews of the created image")
-    show_progress_every_n_steps: Whole = Field(
-        5,
-        title="Live preview display period",
-        ge=-1,
-        le=32,
-        description="Every N steps; -1: only at the end of a batch.",
-    )
-    show_progress_type: Literal["Full", "Approx cheap"] = Field("Approx cheap", title="Live preview method")
-
-
 class System(Section):
     """System"""
 
@@ -207,6 +223,12 @@ class System(Section):
         le=86400,
         description="0: never.",
     )
+    take_over_roots: Text = Field(
+        "",
+        title="Use the models of these A1111, Forge or ComfyUI installations too",
+        max_length=4000,
+        description="One folder a line; counts from the next start. Nothing is written there.",
+    )
     results_keep_days: Whole = Field(3, title="Days to keep pictures that were made without saving", ge=1, le=365)
 
 
@@ -216,24 +238,40 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     saving: Saving = Saving.model_validate({})
+    grids: Grids = Grids.model_validate({})
+    gallery: Gallery = Gallery.model_validate({})
     infotext: Infotext = Infotext.model_validate({})
     stable_diffusion: StableDiffusion = StableDiffusion.model_validate({})
+    stable_diffusion_3: StableDiffusion3 = StableDiffusion3.model_validate({})
     sampler_parameters: SamplerParameters = SamplerParameters.model_validate({})
+    image_to_image: ImageToImage = ImageToImage.model_validate({})
     optimizations: Optimizations = Optimizations.model_validate({})
+    extra_networks: ExtraNetworks = ExtraNetworks.model_validate({})
     compatibility: Compatibility = Compatibility.model_validate({})
+    postprocessing: Postprocessing = Postprocessing.model_validate({})
+    upscaling: Upscaling = Upscaling.model_validate({})
+    controlnet: ControlNet = ControlNet.model_validate({})
+    dynamic_prompts: DynamicPrompts = DynamicPrompts.model_validate({})
+    prompt_editing: PromptEditing = PromptEditing.model_validate({})
+    detail: Detail = Detail.model_validate({})
     live_previews: LivePreviews = LivePreviews.model_validate({})
+    alternatives: Alternatives = Alternatives.model_validate({})
+    notifications: Notifications = Notifications.model_validate({})
     system: System = System.model_validate({})
+    downloads: Downloads = Downloads.model_validate({})
 
     def flat(self) -> dict[str, Any]:
         """Option name -> value, as `/sdapi/v1/options` shows them."""
         return {key: value for section in self.model_dump().values() for key, value in section.items()}
 
     def changed(self, options: Mapping[str, Any]) -> "Settings":
-        """A copy with `options` set, all or none; raises UnknownName or InputError."""
+        """A copy with `options` set, all or none; A1111's that mean nothing here are passed over. Raises UnknownName or InputError."""
         known = {key: section for section, key, _ in fields()}
         changed: dict[str, dict[str, Any]] = {}
         for key, value in options.items():
             if key not in known:
+                if check_left_out(key, value):
+                    continue
                 raise UnknownName.among("option", key, known)
             changed.setdefault(known[key], {})[key] = value
         sections = {}

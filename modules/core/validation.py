@@ -38,6 +38,7 @@ _WORDS = {
     "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
     "string_type": "must be text",
+    "string_pattern_mismatch": "must look like {pattern}",
     "string_too_long": "must be at most {max_length} characters long",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",

@@ -17,7 +17,7 @@ from modules.core.registry import Registry
 
 def test_defaults():
     flags = parse_flags([])
-    assert (flags.port, flags.data_dir, flags.nowebui, flags.ckpt_dir) == (7860, ROOT, False, None)
+    assert (flags.port, flags.data_dir, flags.nowebui, flags.folders) == (7860, ROOT, False, ())
 
 
 def test_flags_of_a1111(tmp_path):
@@ -42,6 +42,15 @@ def test_flags_of_a1111(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "whole", "parts"),
+    [([], False, ()), (["All"], True, ()), (["sd"], True, ()), (["VAE", "te"], False, ("te", "vae"))],
+)
+def test_use_cpu(given, whole, parts):
+    flags = parse_flags(["--use-cpu", *given] if given else [])
+    assert (flags.use_cpu, flags.on_cpu) == (whole, parts)
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         (["--port", "0"], "--port 0"),
@@ -57,6 +66,15 @@ def test_flags_of_a1111(tmp_path):
         (["--data-dir", "a\0b"], "--data-dir"),
         (["--ckpt-dir", "a\0b"], "--ckpt-dir"),
         (["--data-dir", "~nobody-of-that-name/x"], "--data-dir"),
+        (["--models-dir", "/nonexistent"], "--models-dir"),
+        (["--models-dir", __file__], "is a file"),
+        (["--lora-dir", "/nonexistent"], "holds LoRAs"),
+        (["--lora-dir", "/" + "x" * 5000], "--lora-dir"),
+        (["--vae-dir", "bad\udcff"], "no text"),
+        (["--esrgan-models-path", "~nobody-of-that-name"], "--esrgan-models-path"),
+        (["--take-over", "/nonexistent"], "--take-over"),
+        (["--take-over"], "--take-over"),
+        (["--extra-model-paths-config", "a\0b"], "Name a file"),
     ],
 )
 def test_wrong_flags(given, words):
