@@ -11,8 +11,9 @@ from torch import Tensor
 from modules.core.errors import InputError
 from modules.engine.plan import Plan
 from modules.families.model import LoadedModel
+from modules.networks.extra_networks import Worn
 from modules.prompting.encode import TextOptions
-from modules.prompting.prompt import Spans
+from modules.prompting.prompt import Prompt, Spans
 from modules.sampling.conditioning import Composed, Scheduled, pad_with_empty, pad_with_last
 
 KEPT = 64  # schedules
@@ -21,11 +22,14 @@ MAX_PARTS = 100  # each is drawn at every step
 
 @dataclass(frozen=True, kw_only=True)
 class Guides:
-    """What a job's pictures are guided by; `fields` is what the infotext says about it."""
+    """What a job's pictures are guided by; `fields` is what the infotext says about it. `regions`: what parts of them are guided by,
+    where the request has such; `cells`: pixels per latent."""
 
     cond: Composed
     uncond: Scheduled
     fields: Mapping[str, Any]
+    regions: tuple["Guides", ...] = ()
+    cells: int = 8
 
 
 class Conditions:
@@ -38,30 +42,40 @@ class Conditions:
         self._model: weakref.ref[LoadedModel] | None = None
         self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
 
-    def guides(self, model: LoadedModel, plan: Plan) -> Guides:
-        """The conditioning of the plan's prompt and negative prompt, padded as its options say; raises InputError."""
-        if len(plan.prompt.parts) > MAX_PARTS:
+    def guides(self, model: LoadedModel, plan: Plan, worn: Worn | None = None) -> Guides:
+        """The conditioning of the plan's prompt and negative prompt, padded as its options say, and of its regions'; raises InputError.
+
+        `worn`: what the model wears.
+        """
+        worn = worn or Worn()
+        regions = tuple(self._guides(model, plan, prompt, negative, worn) for prompt, negative in plan.regions)
+        whole = self._guides(model, plan, plan.prompt, plan.negative, worn)
+        return replace(whole, regions=regions, cells=model.downscale)
+
+    def _guides(self, model: LoadedModel, plan: Plan, prompt: Prompt, negative: Prompt, worn: Worn) -> Guides:
+        if len(prompt.parts) > MAX_PARTS:
             raise InputError(
                 "prompt",
-                f"The prompt has {len(plan.prompt.parts)} parts joined by AND: at most {MAX_PARTS} can be drawn together.",
+                f"The prompt has {len(prompt.parts)} parts joined by AND: at most {MAX_PARTS} can be drawn together.",
             )
         options = plan.options
         text = TextOptions(
             clip_skip=options["CLIP_stop_at_last_layers"],
             emphasis=options["emphasis"],
             comma_padding_backtrack=options["comma_padding_backtrack"],
+            t5=options["sd3_enable_t5"],
         )
-        tags = plan.prompt.tags
-        cond = Composed(tuple((self._encode(model, spans, text, tags), w) for spans, w in plan.prompt.parts))
-        uncond = self._encode(model, plan.negative.parts[0][0], replace(text, negative=True), tags)
-        fields = {}
-        if cond.length != uncond.length:
+        tags = (plan.prompt.tags, worn.key)
+        cond = Composed(tuple((self._encode(model, spans, text, tags), w) for spans, w in prompt.parts))
+        uncond = self._encode(model, negative.parts[0][0], replace(text, negative=True), tags)
+        fields: dict[str, Any] = {}
+        if model.chunked and cond.length != uncond.length:
             if options["pad_cond_uncond_v0"]:
                 uncond, fields = pad_with_last(cond, uncond), {"Pad conds v0": True}
             elif options["pad_cond_uncond"]:
                 empty = self._tensors(model, [""], [1], text, tags)[0]
                 (cond, uncond), fields = pad_with_empty(cond, uncond, empty), {"Pad conds": True}
-        return Guides(cond=cond, uncond=uncond, fields=fields)
+        return Guides(cond=cond, uncond=uncond, fields={**fields, **worn.fields})
 
     def _encode(self, model: LoadedModel, spans: Spans, text: TextOptions, tags: Hashable) -> Scheduled:
         counts = Counter(span.text for span in spans)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,10 @@ from modules.prompting.prompt import Prompt, read_negative, read_prompt
 from modules.prompting.schedule import Timeline
 from modules.prompting.schedule import schedule as schedule_prompt
 from modules.requests.catalogue import Catalogue, SamplerEntry, ScheduleEntry
+from modules.requests.control_infotext import told as told_units
+from modules.requests.detail import told
+from modules.requests.generation import GenerationRequest
 from modules.requests.guidance import flattened
-from modules.requests.txt2img import Txt2ImgRequest
 
 VERSION = "Atelier 0.1.0"
 
@@ -24,7 +26,14 @@ CHURN = {
     "Sigma tmax": ("s_tmax", 0),
     "Sigma noise": ("s_noise", 1),
 }
-ETA = {"eta_ancestral": ("Eta", 1), "eta_ddim": ("Eta DDIM", 0)}  # setting -> (infotext key, its default)
+OWN_KEYS = ("Denoising strength", "Image CFG scale", "Token merging ratio hr")
+"""Of what a recipe tells, those with a place of their own in the infotext."""
+
+ETA = {  # setting -> (infotext key, its default)
+    "eta_ancestral": ("Eta", 1),
+    "eta_ddim": ("Eta DDIM", 0),
+    "tcd_gamma": ("TCD gamma", 0.3),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +49,10 @@ class Batch:
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A request with everything decided. `options` is the job's settings snapshot, `schedule` what Automatic came to, `vae` the
-    name and short hash of the file its autoencoder came from, if that is not the checkpoint."""
+    name and short hash of the file its autoencoder came from, if that is not the checkpoint, `modules` the separate files, `fields` what the recipe has the infotext
+    say, `notes` what a script has it say, before that."""
 
-    request: Txt2ImgRequest
+    request: GenerationRequest
     options: Mapping[str, Any]
     sampler: SamplerEntry
     schedule: ScheduleEntry
@@ -54,7 +64,17 @@ class Plan:
     model_hash: str
     timestamp: str
     inpainting: bool = False
+    distilled: bool = False
     vae: tuple[str, str] | None = None
+    modules: tuple[str, ...] = ()
+    regions: tuple[tuple[Prompt, Prompt], ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def calls(self) -> int:
+        """How often its sampler asks the model, as prompt editing counts."""
+        return self.request.steps * (2 if self.sampler.second_order else 1)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -71,7 +91,7 @@ class Plan:
         """The settings with the request's own values over them. As in A1111, a changed s_* setting beats the request."""
         request, found = self.request, dict(self.options)
         if request.eta is not None:
-            found.update(eta_ancestral=request.eta, eta_ddim=request.eta)
+            found.update(dict.fromkeys(ETA, request.eta))
         if request.s_min_uncond is not None:
             found["s_min_uncond"] = request.s_min_uncond
         for name, plain in CHURN.values():
@@ -90,29 +110,44 @@ class Plan:
             "Sampler": self.sampler.name,
             "Schedule type": self.schedule.label,
             "CFG scale": request.cfg_scale,
+            "Image CFG scale": None,
+            "Distilled CFG Scale": request.distilled_cfg_scale if self.distilled else None,
             "Seed": seed,
             "Size": f"{request.width}x{request.height}",
             "Model hash": self.model_hash[:10] if options["add_model_hash_to_info"] else None,
             "Model": self.model_name if options["add_model_name_to_info"] else None,
             "VAE hash": self.vae[1] if self.vae and options["add_vae_hash_to_info"] else None,
             "VAE": self.vae[0] if self.vae and options["add_vae_name_to_info"] else None,
+            **{f"Module {number}": name for number, name in enumerate(self.modules, start=1)},
             "Variation seed": subseed if request.subseed_strength else None,
             "Variation seed strength": request.subseed_strength or None,
             "Seed resize from": f"{request.seed_resize_from_w}x{request.seed_resize_from_h}" if self.resized else None,
-            "Conditional mask weight": self.options.get("inpainting_mask_weight", 1.0) if self.inpainting else None,
+            "Denoising strength": None,
+            "Conditional mask weight": self.options["inpainting_mask_weight"] if self.inpainting else None,
             "Clip skip": clip_skip if clip_skip > 1 else None,
             "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise and eta != 0 else None,
             "Token merging ratio": options["token_merging_ratio"] or None,
+            "Token merging ratio hr": None,
             "RNG": source if source != "GPU" else None,
             "Tiling": self.tiling or None,
+            **self.notes,
+            **{key: value for key, value in self.fields.items() if value is not None},
+            "VAE Encoder": self._rough("sd_vae_encode_method") if "Denoising strength" in self.fields else None,
+            "VAE Decoder": self._rough("sd_vae_decode_method"),
             **self.prompt_fields,
             **self._sampling_fields(),
             "CFG Rescale phi": request.cfg_rescale or None,
-            **flattened(request),
+            **{key: None if value == "" else value for key, value in flattened(request).items()},
+            **told_units(request.control),
+            **told(request.detail),
             **guide_fields,
             "Version": VERSION if options["add_version_to_infotext"] else None,
         }
         return format_infotext(request.prompt, request.negative_prompt, fields)
+
+    def _rough(self, option: str) -> str | None:
+        """What a part of the autoencoder's work is done by, if not by it."""
+        return self.options[option] if self.options[option] != "Full" else None
 
     @property
     def tiling(self) -> bool:
@@ -123,6 +158,11 @@ class Plan:
     def resized(self) -> bool:
         """Is the first noise that of another size?"""
         return self.request.seed_resize_from_w > 0 and self.request.seed_resize_from_h > 0
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What `fields` say beyond A1111's own keys."""
+        return {key: value for key, value in self.fields.items() if value is not None and key not in OWN_KEYS}
 
     def _sampling_fields(self) -> dict[str, Any]:
         """A1111's keys for how levels and noise depart from the default; None is left out."""
@@ -201,8 +241,8 @@ class Plan:
             "sd_vae_hash": self.vae[1] if self.vae else None,
             "seed_resize_from_w": request.seed_resize_from_w,
             "seed_resize_from_h": request.seed_resize_from_h,
-            "denoising_strength": None,
-            "extra_generation_params": {**self.prompt_fields, **guide_fields},
+            "denoising_strength": self.fields.get("Denoising strength"),
+            "extra_generation_params": {**self.notes, **self._told, **self.prompt_fields, **guide_fields},
             "index_of_first_image": 0,
             "styles": [],
             "job_timestamp": self.timestamp,
@@ -213,7 +253,7 @@ class Plan:
 
 
 def make_plan(
-    request: Txt2ImgRequest,
+    request: GenerationRequest,
     *,
     seed: int,
     options: Mapping[str, Any],
@@ -221,24 +261,34 @@ def make_plan(
     model_name: str,
     model_hash: str,
     inpainting: bool = False,
+    distilled: bool = False,
     vae: tuple[str, str] | None = None,
+    modules: tuple[str, ...] = (),
+    first_pass: int | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule."""
+    """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule.
+
+    `first_pass`: the calls of the pass before, if this is the second one of hires fix. `notes`: fields of the infotext besides.
+    """
     if options["enable_prompt_comments"]:
         texts = {name: without_comments(getattr(request, name)) for name in ("prompt", "negative_prompt")}
         request = request.model_copy(update=texts)
     sampler, schedule = catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
     if schedule.label == "Automatic":
         schedule = next(entry for entry in catalogue.schedules if entry.label == sampler.schedule)
-    timeline = Timeline(steps=request.steps * (2 if sampler.second_order else 1), old=options["use_old_scheduling"])
+    timeline = timeline_of(
+        request.steps * (2 if sampler.second_order else 1), first_pass, options["use_old_scheduling"]
+    )
     prompt, negative = read_prompt(request.prompt, timeline), read_negative(request.negative_prompt, timeline)
+    regions = request.tiled_diffusion.places if request.tiled_diffusion else ()
     size = request.batch_size
     subseed = request.subseed if request.subseed >= 0 else random.Random(seed).getrandbits(32)
     batches = []
     for number in range(request.n_iter):
         positions = tuple(range(number * size, (number + 1) * size))
-        subseeds = tuple(subseed + p for p in positions)
-        seeds = tuple(seed if request.subseed_strength else seed + p for p in positions)  # one of the two moves
+        subseeds = tuple(request.subseed_of(subseed, p) for p in positions)
+        seeds = tuple(request.seed_of(seed, p) for p in positions)
         batches.append(Batch(number=number, positions=positions, seeds=seeds, subseeds=subseeds))
     return Plan(
         request=request,
@@ -248,13 +298,33 @@ def make_plan(
         prompt=prompt,
         negative=negative,
         prompt_fields=_prompt_fields(prompt, negative, timeline, options["emphasis"]),
+        notes=notes or {},
         batches=tuple(batches),
         model_name=model_name,
         model_hash=model_hash,
         timestamp=datetime.now().strftime("%Y%m%d%H%M%S"),
         inpainting=inpainting,
+        distilled=distilled,
         vae=vae,
+        modules=modules,
+        regions=tuple(
+            (
+                read_prompt(_joined(request.prompt, region.prompt), timeline),
+                read_negative(_joined(request.negative_prompt, region.negative_prompt), timeline),
+            )
+            for region in regions
+        ),
     )
+
+
+def _joined(text: str, more: str) -> str:
+    """A prompt with what a region adds to it."""
+    return ", ".join(part for part in (text, more) if part.strip())
+
+
+def timeline_of(calls: int, first_pass: int | None, old: bool) -> Timeline:
+    """Over which steps prompts run; A1111's old timeline takes the second pass for as long as the first."""
+    return Timeline(steps=first_pass or calls if old else calls, first_pass=first_pass, old=old)
 
 
 def _prompt_fields(prompt: Prompt, negative: Prompt, timeline: Timeline, emphasis: str) -> dict[str, Any]:

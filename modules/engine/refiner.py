@@ -7,11 +7,19 @@ from torch import Tensor
 
 from modules.core.errors import InputError
 from modules.engine.conditions import Conditions, Guides
+from modules.engine.kept import keeping_of
 from modules.engine.models import Models
 from modules.engine.plan import Plan
+from modules.engine.techniques import asked_of_unets
 from modules.families.model import LoadedModel
 from modules.sampling.denoiser import NoiseLevels
 from modules.sampling.guidance import Guided
+from modules.sampling.tiles import Regional
+
+Asked = Guided | Regional
+
+USUAL_PASS = "second pass"
+"""In which a refiner takes part with hires fix, unless its infotext says otherwise."""
 
 
 class Refiner:
@@ -21,17 +29,22 @@ class Refiner:
         self.model = model
         self.guides = guides
         self.took_over = False
-        self._label = f"{model.name} [{model.sha256[:10]}]"
         self._at = plan.request.refiner_switch_at
         self._calls = plan.request.steps * (2 if plan.sampler.second_order else 1)
+        self._passes = (
+            plan.options["hires_fix_refiner_pass"] if getattr(plan.request, "enable_hr", False) else USUAL_PASS
+        )
         self._by_steps = plan.options["refiner_switch_by_sample_steps"]
 
     @property
     def fields(self) -> dict[str, Any]:
         """What the infotext says of it, once it took over."""
-        return {"Refiner": self._label, "Refiner switch at": self._at} if self.took_over else {}
+        if not self.took_over:
+            return {}
+        which = {"Hires refiner": self._passes} if self._passes != USUAL_PASS else {}
+        return {**which, "Refiner": f"{self.model.name} [{self.model.sha256()[:10]}]", "Refiner switch at": self._at}
 
-    def after(self, base: Guided, refined: Callable[[int], Guided], levels: NoiseLevels) -> "Relay":
+    def after(self, base: Asked, refined: Callable[[int], Asked], levels: NoiseLevels) -> "Relay":
         """`base`, and from the switch on `refined`, which is made with the number of calls before it."""
         self.took_over = False
         return Relay(self, base, refined, levels)
@@ -51,7 +64,7 @@ class Refiner:
 class Relay:
     """A denoiser that hands over to the refiner once, and for good."""
 
-    def __init__(self, refiner: Refiner, base: Guided, refined: Callable[[int], Guided], levels: NoiseLevels) -> None:
+    def __init__(self, refiner: Refiner, base: Asked, refined: Callable[[int], Asked], levels: NoiseLevels) -> None:
         self._refiner = refiner
         self._runner = base
         self._refined = refined
@@ -66,7 +79,7 @@ class Relay:
         """x (B, C, H, W), sigma (B,) -> D and D_u, each (B, C, H, W)."""
         return self._next(sigma).both(x, sigma)
 
-    def _next(self, sigma: Tensor) -> Guided:
+    def _next(self, sigma: Tensor) -> Asked:
         if not self._refiner.took_over and self._refiner.due(self._calls, sigma, self._levels):
             self._refiner.took_over = True
             self._runner = self._refined(self._calls)
@@ -75,21 +88,37 @@ class Relay:
 
 
 def refiner_of(
-    plan: Plan, model: LoadedModel, models: Models, conditions: Conditions, on_read: Callable[[str], None]
+    plan: Plan,
+    model: LoadedModel,
+    models: Models,
+    conditions: Conditions,
+    on_read: Callable[[str], None],
+    check: Callable[[], None],
+    beside: int = 1,
 ) -> Refiner | None:
-    """The refiner the plan's request asks for, loaded beside `model`; None without one, or if it is the model itself.
+    """The refiner the plan's request asks for, loaded beside `model` and others, so many in all; None without one, or if it is
+    the model itself.
 
-    Raises UnknownName, ModelFileError, or InputError for one that cannot go on with the model's latents.
+    Raises what Models.load raises, or InputError for one that cannot go on with the model's latents.
     """
     name = plan.request.refiner_checkpoint
     if name is None:
         return None
-    found = models.load(name, on_read, vae=plan.options["sd_vae"], refiner=True)
-    if found.sha256 == model.sha256:
+    keeping = keeping_of(plan.options)
+    found = models.load(
+        name,
+        on_read,
+        vae=plan.options["sd_vae"],
+        field="refiner_checkpoint",
+        beside=beside,
+        keeping=keeping,
+        check=check,
+        plain=bool(asked_of_unets(plan)),
+    )
+    if found is model:
         return None
     flow = "flow" in (found.prediction, model.prediction) and found.prediction != model.prediction
-    spaces = [(one.latent_channels, one.downscale, one.latent_scale) for one in (found, model)]
-    if flow or spaces[0] != spaces[1]:
+    if flow or found.autoencoder.space != model.autoencoder.space:
         raise InputError(
             "refiner_checkpoint",
             f'refiner_checkpoint "{found.name}" cannot go on with the latents of "{model.name}": choose one of the same family.',

@@ -20,6 +20,9 @@ TOKENIZER = build_tokenizer()
 class Model:
     """A loaded model as far as its prompts go; `encoded` collects the texts that were."""
 
+    chunked = True
+    downscale = 8
+
     def __init__(self):
         self.encoded = []
         self.prompts = self
@@ -97,6 +100,8 @@ def test_an_edit_switches_tensors_with_the_step():
     model: Any = Model()
     cond = Conditions().guides(model, plan("[red:blue:2] star", steps=4)).cond
     ((scheduled, weight),) = cond.parts
-    ids = torch.tensor([TOKENIZER.encode(word).ids[0] for word in ("red", "red", "red", "blue", "blue")])
+    ids = torch.tensor(
+        [TOKENIZER.encode(word, add_special_tokens=False).ids[0] for word in ("red", "red", "red", "blue", "blue")]
+    )
     found = [scheduled.at(step)[1, 0].item() for step in (0, 1, 2, 3, 4)]
     assert (found, weight) == ([i + 1.0 for i in ids.tolist()], 1.0)

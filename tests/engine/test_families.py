@@ -104,5 +104,6 @@ def test_a_part_is_refused_by_name_and_the_model_before_stays(engine):
     events = run(engine, "unet.safetensors")
     assert isinstance(events[-1], Failed)
     assert '"unet.safetensors"' in events[-1].message
-    assert "Stable Diffusion 1.x, 2.x and XL" in events[-1].message
+    assert "a Stable Diffusion 2.x, is the network alone" in events[-1].message
+    assert "OpenCLIP-H (clip_h.safetensors) into" in events[-1].message
     assert np.array_equal(pictures(run(engine, "two.safetensors")), before)

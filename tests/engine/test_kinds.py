@@ -13,6 +13,7 @@ from modules.devices.choice import choose_compute
 from modules.engine.build import build_engine
 from modules.engine.extra import blank_extra
 from modules.families import sd1
+from modules.families.source import Source
 from modules.images.infotext import parse_infotext
 from modules.jobs.executors.base import Cancel
 from modules.requests.events import Done, Failed, ImageReady, Order
@@ -109,7 +110,7 @@ def test_unknown_prediction_is_one_sentence(folder, engine):
 
 def loaded(channels):
     tensors = ldm_tensors(tiny_parts(in_channels=channels))
-    return sd1.load(tensors, name="t", sha256="", native_size=64, compute=choose_compute(use_cpu=True))
+    return sd1.load(Source(tensors=tensors, name="t", native_size=64, compute=choose_compute(use_cpu=True)))
 
 
 def test_blank_extra():

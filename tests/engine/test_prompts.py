@@ -91,10 +91,10 @@ def test_an_edit_counts_the_models_calls(engine):
 
 
 def test_tags_that_nothing_answers_are_told_once(engine):
-    request = make_request({**SMALL, "prompt": "a <lora:x:1> <lora:y:1> <hypernet:z>", "steps": 1, "n_iter": 2})
+    request = make_request({**SMALL, "prompt": "a <lora:x:1> <lora:y:1> <hypernet:z> <odd:z>", "steps": 1, "n_iter": 2})
     options = Settings().changed({"sd_model_checkpoint": "tiny"}).flat()
     events = list(engine.run(Order(job="test", request=request, seed=1, options=options), Cancel()))
-    assert [e.message[:10] for e in events if isinstance(e, Warned)] == ["<hypernet:", "<lora:...>"]
+    assert [e.message[:10] for e in events if isinstance(e, Warned)] == ["<odd:...> ", "Networks n", "Hypernetwo"]
 
 
 def test_infotext_names_what_matters(engine):

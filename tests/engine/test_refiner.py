@@ -13,7 +13,7 @@ from modules.core.paths import Paths
 from modules.core.settings import Settings
 from modules.engine.build import build_engine
 from modules.families.ldm_keys import VAE
-from modules.families.model import without_prefix
+from modules.families.source import without_prefix
 from modules.images.infotext import parse_infotext
 from modules.jobs.executors.base import Cancel
 from modules.requests.events import Done, Failed, ImageReady, Loading, Order
@@ -161,9 +161,7 @@ def test_vae_beside_the_checkpoint(folder, engine):
         beside.unlink()
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("nowhere", 'sd_vae "nowhere" is not known'), ("lora", "looks like a LoRA")]
-)
+@pytest.mark.parametrize(("name", "words"), [("nowhere", 'sd_vae "nowhere" is not known'), ("lora", "is a LoRA")])
 def test_a_vae_that_cannot_be_is_one_sentence(engine, name, words):
     event = run(engine, options={"sd_vae": name})[-1]
     assert isinstance(event, Failed)

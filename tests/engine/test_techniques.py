@@ -11,7 +11,7 @@ from modules.core.settings import Settings
 from modules.engine.build import build_engine
 from modules.images.infotext import parse_infotext, to_request_values
 from modules.jobs.executors.base import Cancel
-from modules.requests.events import ImageReady, Order
+from modules.requests.events import Failed, ImageReady, Order
 from modules.requests.txt2img import make_request
 from tests.tiny import write_tiny
 
@@ -28,6 +28,8 @@ TECHNIQUES: dict[str, dict] = {
     "thresholding": {"dynamic_thresholding": {"mimic_scale": 2.0, "threshold_percentile": 0.9}},
     "token merging": {"override_settings": {"token_merging_ratio": 0.5}},
 }
+DEEP = {"deep_cache": {"interval": 2, "branch": 1}}
+SLOW = ("self_attention_guidance", "perturbed_attention_guidance")
 EVERYTHING = {name: value for values in TECHNIQUES.values() for name, value in values.items()}
 
 
@@ -113,6 +115,46 @@ def test_together_with_everything_else(draw, values):
     both = draw(**{**EVERYTHING, **values})[0]
     assert np.abs(pixels(both) - pixels(plain)).max() > 1
     assert draw(**values)[0].data == plain.data
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sampler_name": "Heun", "s_min_uncond": 3.0},
+        {"sampler_name": "DDIM CFG++", "override_settings": {"batch_cond_uncond": False}},
+        {"prompt": "a red star AND a blue boat :0.5", "negative_prompt": "ugly"},
+        {"prompt": "a [red star:blue boat, with more words than before:0.5]", "cfg_scale": 1},
+        {"width": 72, "height": 104, "freeu": {"b1": 1.5}, "tiling": True, "cfg_rescale": 0.5},
+    ],
+    ids=str,
+)
+def test_deep_cache_with_everything_it_goes_with(draw, values):
+    plain = draw(**values)[0]
+    cached = draw(**values, deep_cache={"interval": 2})[0]
+    assert np.abs(pixels(cached) - pixels(plain)).max() > 1
+    assert draw(**values)[0].data == plain.data
+    pair = draw(**values, deep_cache={"interval": 2}, batch_size=2, seed=10)
+    assert np.abs(pixels(pair[1]) - pixels(cached)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"deep_cache": {"branch": 3}}, "deep_cache.branch is 3: the U-Net of "),
+        ({"deep_cache": {}, "self_attention_guidance": {}}, "self_attention_guidance works on. Turn one of them off"),
+        ({"deep_cache": {}, "perturbed_attention_guidance": {}}, "perturbed_attention_guidance works on."),
+        ({"first_block_cache": {}}, "Use deep_cache instead."),
+    ],
+    ids=str,
+)
+def test_caches_that_do_not_go(engine, draw, values, words):
+    before = draw()[0].data
+    options = Settings().changed({"sd_model_checkpoint": "tiny"}).flat()
+    order = Order(job="test", request=make_request({**SMALL, **values}), seed=1, options=options)
+    last = list(engine.run(order, Cancel()))[-1]
+    assert isinstance(last, Failed)
+    assert words in last.message
+    assert draw()[0].data == before
 
 
 def test_pictures_tile_by_the_setting_unless_the_request_says_otherwise(draw):
