@@ -43,7 +43,7 @@ class Live:
             case Loading():
                 return replace(self, phase=f"loading {event.name}")
             case Progress():
-                new = replace(self, phase="sampling", progress=event)
+                new = replace(self, phase=event.phase, progress=event)
                 return new if self.first_step else replace(new, first_step=(time.time(), new.fraction))
             case Preview():
                 return replace(self, preview=event, preview_number=self.preview_number + 1)

@@ -7,25 +7,46 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from modules.core.errors import AtelierError, EngineDied, InputError, NotFound, QueueFull, short
+from modules.core.errors import AtelierError, EngineDied, InputError, NotFound, short
 from modules.core.files import remove_leftovers
 from modules.core.paths import Paths
+from modules.core.policy import HOME, Policy
 from modules.core.settings import Settings, SettingsFile
+from modules.core.user import User
+from modules.jobs.checks import check_file, check_size, counted
+from modules.jobs.desk import Desk
+from modules.jobs.errands import Errands
 from modules.jobs.executors.base import Cancel, Executor, Wish
+from modules.jobs.fairness import check_room
+from modules.jobs.grids import plain_grid
 from modules.jobs.live import Bell, Live
+from modules.jobs.names import check_control, check_detail
+from modules.jobs.queue import Queue
+from modules.jobs.scripts import check_hires, check_script, kept_pictures, shown
 from modules.jobs.store import ENDED, Image, Job, JobStore
-from modules.jobs.writer import Writer, output_folder
+from modules.jobs.turns import Turns
+from modules.jobs.writer import OUTPUTS, Writer, album_of, gallery_folders, output_folder, outputs_of
 from modules.library.checkpoints import Checkpoints
+from modules.library.controls import ControlFiles
+from modules.library.detectors import DetectorFiles
+from modules.library.extras_files import ExtrasFiles
+from modules.library.library import Library
+from modules.library.merge_files import MergeFiles
+from modules.library.styles import Styles
+from modules.library.takeover import roots_of, take_over
+from modules.library.wildcards import Wildcards
 from modules.requests.catalogue import Catalogue, keep_catalogue, read_catalogue
-from modules.requests.events import Done, Event, Failed, ImageReady, Order, Warned
+from modules.requests.events import CopyReady, Done, Event, Failed, ImageReady, Order, Warned
+from modules.requests.extras import ExtrasRequest
+from modules.requests.kinds import Request
+from modules.requests.merge import FileRequest
 from modules.requests.txt2img import Txt2ImgRequest
 
 log = logging.getLogger(__name__)
 
-MAX_QUEUED = 1000
 MAX_TRIES = 2
 JOB_ID = re.compile(r"[A-Za-z0-9_()\-]{1,100}")
 
@@ -33,21 +54,41 @@ JOB_ID = re.compile(r"[A-Za-z0-9_()\-]{1,100}")
 class JobService:
     """Owns the job store, the writer, the executor and the worker thread. All methods may be called from any thread."""
 
-    def __init__(self, *, paths: Paths, settings: SettingsFile, checkpoints: Checkpoints, executor: Executor) -> None:
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        settings: SettingsFile,
+        checkpoints: Checkpoints,
+        executor: Executor,
+        library: Library | None = None,
+        policy: Policy = HOME,
+    ) -> None:
+        self.policy = policy
         self.paths = paths
         self.settings = settings
         self.checkpoints = checkpoints
+        self.files = MergeFiles(paths, checkpoints)
+        self.detectors = DetectorFiles(paths)
+        self.controls = ControlFiles(paths)
+        self.wildcards = Wildcards(paths)
+        self.styles = Styles(paths)
+        self.extras = ExtrasFiles(paths)
+        self.library = library or Library(paths, hashing=False)
         self.catalogue = read_catalogue(paths.cache / "catalogue.json")
         self.store = JobStore(paths.jobs)
         self.bell = Bell()
+        self.errands = Errands(self.bell.ring)
         self.engine_ready = False
-        self._writer = Writer(paths, self.store)
+        self.album = album_of(paths, settings)
+        self._writer = Writer(paths, self.store, self.album)
         self._executor = executor
         self._live: Live | None = None
         self._cancel = Cancel()
         self._lock = threading.Lock()
+        self.queue = Queue(self.store, self._lock, check=self._settings_for, count=self._counted, ring=self.bell.ring)
         self._skipped: tuple[str, int] | None = None
-        self._served: dict[str, int] = {}
+        self._turns = Turns(self.store)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
 
@@ -57,51 +98,86 @@ class JobService:
         for job in interrupted:
             self._retry_or_park(job, "The program ended while it worked on this job.")
         if interrupted:
-            for folder in (self.paths.cache, *self._outputs_of(interrupted)):
+            for folder in (self.paths.cache, *outputs_of(self.paths, interrupted)):
                 remove_leftovers(folder)
         self._writer.prune(time.time() - self.settings.current.system.results_keep_days * 86400)
+        self.library.hold("engine")  # which reads a checkpoint first of all
         self._executor.start(self._on_catalogue)
         self._thread.start()
+        self.library.start()
+        self.album.start()
 
     def close(self) -> None:
         """Stop the worker and the engine; a running job stays in the store and goes on at the next start."""
         self._closing.set()
+        self.errands.close()
         self._executor.close()
         self.bell.ring()
         if self._thread.is_alive():
             self._thread.join(10)
+        self.library.close()
+        self.album.close()
         self.store.close()
 
     # -- for the page and the API --
 
-    def submit(self, request: Txt2ImgRequest, user: str = "", job_id: str | None = None) -> Job:
+    def submit(self, request: Request, user: str = "", job_id: str | None = None) -> Job:
         """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError."""
-        settings = self.settings.current.changed(self._checked(request.override_settings))
-        self.catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
-        checkpoint = self.checkpoints.find(settings.stable_diffusion.sd_model_checkpoint)
-        if request.refiner_checkpoint:
-            self.checkpoints.find(request.refiner_checkpoint, "refiner_checkpoint")
-        settings = settings.changed({"sd_model_checkpoint": checkpoint.name})
+        request = self._counted(request)
+        settings = self._settings_for(request)
         if job_id is not None and not JOB_ID.fullmatch(job_id):
             raise InputError(
                 "force_task_id",
                 f"force_task_id is {short(job_id)}: it must be 1 to 100 letters, digits, brackets, - or _.",
             )
-        seed = request.seed if request.seed >= 0 else random.SystemRandom().randrange(2**32)
+        wanted = getattr(request, "seed", 0)
+        seed = wanted if wanted >= 0 else random.SystemRandom().randrange(2**32)
         with self._lock:
             if job_id is not None and self.store.get(job_id):
                 raise InputError(
                     "force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.'
                 )
-            if len(self.store.unfinished()) >= MAX_QUEUED:
-                raise QueueFull(f"{MAX_QUEUED} jobs are waiting already. Try again when some are done.")
+            check_room(self.store.tickets(), user, self.policy)
             job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id)
         self.bell.ring()
         return job
 
+    def _counted(self, request: Request) -> Request:
+        most = self.policy.n_iter * self.policy.batch
+        folder = self.settings.current.dynamic_prompts.wildcard_dir
+        return counted(request, self.styles, lambda: self.wildcards.look(folder), most)
+
+    def _settings_for(self, request: Request) -> Settings:
+        """The settings that a job is stored with, once the names in its request are found good."""
+        if isinstance(request, FileRequest):
+            self.files.check(request)
+            return self.settings.current
+        if isinstance(request, ExtrasRequest):
+            self.extras.check(request)
+            output_folder(self.paths, request.output_dir, "output_dir")
+            return self.settings.current
+        check_size(request, self.policy)
+        check_script(request, self.catalogue, self.extras.upscalers, self._settings_for)
+        settings = self.settings.current.changed(self._checked(request.override_settings))
+        self.catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
+        self.styles.find(request.styles)
+        check_detail(request, self.detectors, self.catalogue)
+        check_control(request, self.controls, self.catalogue)
+        checkpoint = self.checkpoints.find(settings.stable_diffusion.sd_model_checkpoint)
+        check_file(checkpoint, self.policy)
+        if isinstance(request, Txt2ImgRequest) and request.enable_hr:
+            check_hires(request, self.catalogue, self.checkpoints, self.extras.upscalers)
+        if request.refiner_checkpoint:
+            self.checkpoints.find(request.refiner_checkpoint, "refiner_checkpoint")
+        return settings.changed({"sd_model_checkpoint": checkpoint.name})
+
     def change_options(self, options: Mapping[str, Any]) -> Settings:
         """Set options for all later jobs, all of them or none. Raises InputError, ModelFileError, StorageError."""
         return self.settings.update(self._checked(options))
+
+    def desk(self, user: User) -> Desk:
+        """What that user may see and do: everything that comes from a page or a client goes through it."""
+        return Desk(self, user)
 
     def job(self, job_id: str) -> Job:
         """The job of that id; raises NotFound."""
@@ -117,8 +193,14 @@ class JobService:
 
     def position(self, job_id: str) -> int:
         """How many jobs come before this one; 0 when it runs or is over."""
-        waiting = [job.id for job in self._order(self.store.unfinished()) if job.state == "queued"]
+        waiting = [ticket.id for ticket in self._turns.order(self.store.tickets()) if ticket.state == "queued"]
         return waiting.index(job_id) + (self._live is not None) if job_id in waiting else 0
+
+    def in_order(self) -> list[Job]:
+        """The running job, then those that wait as they will be taken."""
+        unfinished = self.store.unfinished()
+        waiting = [job for job in unfinished if job.state == "queued"]
+        return [*(job for job in unfinished if job.state == "running"), *self._turns.order(waiting)]
 
     def ask(self, wish: Wish, job_id: str | None = None) -> None:
         """Interrupt or skip that job, or the running one; a job that still waits is taken out of the queue."""
@@ -143,8 +225,9 @@ class JobService:
         return found
 
     def images(self, job_id: str) -> list[Image]:
-        """The pictures of that job so far."""
-        return self.store.images(job_id)
+        """The pictures of that job so far, its grids first, without those that do not belong to its results."""
+        job = self.store.get(job_id)
+        return shown(self.store.images(job_id), job.info.get("hidden", ()) if job else ())
 
     async def watch(self, job_id: str, every: float = 5.0) -> AsyncIterator[Job]:
         """The job at every change (and every so many seconds), until it is over; the last one is over."""
@@ -170,17 +253,18 @@ class JobService:
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`options` with the checkpoint by its own name, once their paths and names are found good."""
         found = dict(options)
-        name, folder = found.get("sd_model_checkpoint"), found.get("outdir_txt2img_samples")
-        if isinstance(name, str) and name:
+        if isinstance(name := found.get("sd_model_checkpoint"), str) and name:
             found["sd_model_checkpoint"] = self.checkpoints.find(name).name
-        if isinstance(folder, str):
-            output_folder(self.paths, folder)
+        for option in OUTPUTS:
+            if isinstance(folder := found.get(option), str):
+                output_folder(self.paths, folder, option)
+        if isinstance(upscaler := found.get("upscaler_for_img2img"), str):
+            self.extras.upscalers.find(upscaler, "upscaler_for_img2img")
+        if isinstance(folders := found.get("gallery_folders"), str):
+            gallery_folders(self.paths, folders)
+        if isinstance(roots := found.get("take_over_roots"), str):
+            take_over(self.paths, roots_of(roots))
         return found
-
-    def _outputs_of(self, jobs: list[Job]) -> Iterator[Path]:
-        for name in {str(job.options.get("outdir_txt2img_samples", "")) for job in jobs}:
-            with contextlib.suppress(AtelierError):
-                yield output_folder(self.paths, name)
 
     # -- the worker --
 
@@ -188,6 +272,7 @@ class JobService:
         while not self._closing.is_set():
             seen = self.bell.count
             try:
+                self.errands.run(self._executor, self.settings.current)
                 job = self._next()
                 if job:
                     self._run(job)
@@ -199,34 +284,27 @@ class JobService:
                     self._closing.wait(5)
             self.bell.wait(seen, 0.5)
 
-    def _order(self, jobs: list[Job]) -> list[Job]:
-        """Round robin over users, who waited longest first; each user's jobs in order of submission."""
-        turns: dict[str, int] = {}
-        keyed = []
-        for job in jobs:
-            turn = turns[job.user] = turns.get(job.user, -1) + 1
-            keyed.append((turn, self._served.get(job.user, 0), job.number, job))
-        return [entry[-1] for entry in sorted(keyed, key=lambda entry: entry[:3])]
-
     def _next(self) -> Job | None:
-        unfinished = self.store.unfinished()
-        for job in unfinished:
-            if job.state == "running":  # nothing runs just now: its end could not be written
-                self._retry_or_park(job, "The job store could not be written.")
-        waiting = [job for job in unfinished if job.state == "queued"]
-        return self._order(waiting)[0] if waiting else None
+        tickets = self.store.tickets()
+        for ticket in tickets:
+            if ticket.state == "running":  # nothing runs just now: its end could not be written
+                self._retry_or_park(self.job(ticket.id), "The job store could not be written.")
+        first = self._turns.next(tickets)
+        return self.store.get(first.id) if first else None
 
     def _run(self, job: Job) -> None:
         with self._lock:
             if self.job(job.id).state != "queued":
                 return
-            self._served[job.user] = max(self._served.values(), default=0) + 1
+            self._turns.served(job.user)
             self._cancel = Cancel()
             self.store.start(job.id)
             self._live = Live(job=job.id, started=time.time())
         self.bell.ring()
         try:
-            self._consume(job)
+            with self.library.paused():
+                self._consume(job)
+            self._writer.drop_work(job.id)
         except EngineDied as error:
             if self._closing.is_set():
                 self.store.requeue(job.id, forget_try=True)
@@ -242,24 +320,32 @@ class JobService:
             )
         finally:
             self._live = None
+            self.errands.note_use()
             self.bell.ring()
 
     def _consume(self, job: Job) -> None:
         known = Settings().flat()  # another version may have stored more options, or fewer
         settings = Settings().changed({name: value for name, value in job.options.items() if name in known})
-        done = frozenset(image.position for image in self.store.images(job.id))
-        order = Order(job=job.id, request=job.request, seed=job.seed, options=settings.flat(), done=done)
+        images = self.store.images(job.id)
+        order = Order(
+            job=job.id,
+            request=self.store.whole_request(job),
+            seed=job.seed,
+            options=settings.flat(),
+            done=frozenset(image.position for image in images if not image.incomplete),
+            kept=kept_pictures(images) if getattr(job.request, "script_name", None) else (),
+        )
         stall = settings.system.engine_stall_seconds
         with contextlib.closing(self._executor.run(order, self._cancel, stall_seconds=stall)) as events:
             self._take(events, job, settings)
 
     def _take(self, events: Iterator[Event], job: Job, settings: Settings) -> None:
         for event in events:
-            if isinstance(event, ImageReady):
-                trouble = self._writer.save(job, settings, event)
-                if trouble:
+            if isinstance(event, ImageReady | CopyReady):
+                if trouble := self._writer.write(job, settings, event):
                     self._note(Warned(message=trouble))
             elif isinstance(event, Done):
+                event = self._with_grid(job, settings, event)
                 warnings = self._live.warnings if self._live else ()
                 self.store.end(
                     job.id, "stopped" if event.stopped else "done", message=" ".join(warnings) or None, info=event.info
@@ -270,11 +356,27 @@ class JobService:
                 self._note(event)
             self.bell.ring()
 
+    def _with_grid(self, job: Job, settings: Settings, done: Done) -> Done:
+        """Save the grid of the job's pictures, and tell in its info where these begin."""
+        hidden = [*done.info.get("hidden", ())]
+        try:
+            grid = plain_grid(job, settings, [image for image in self.store.images(job.id) if image.position >= 0])
+            trouble = self._writer.save(job, settings, grid) if grid else None
+            if grid and not settings.grids.return_grid:
+                hidden.append(grid.index)
+        except AtelierError as error:
+            trouble = error.message
+        if trouble:
+            self._note(Warned(message=trouble))
+        grids = [image for image in self.store.images(job.id) if image.position < 0 and image.position not in hidden]
+        return replace(done, info={**done.info, "hidden": hidden, "index_of_first_image": len(grids)})
+
     def _note(self, event) -> None:
         if self._live:
             self._live = self._live.after(event)
 
     def _retry_or_park(self, job: Job, reason: str) -> None:
+        self.files.remove_leftovers(job.id)
         if self._cancel.interrupted:
             self.store.end(job.id, "stopped", message=reason)
         elif job.tries < MAX_TRIES:
@@ -288,6 +390,7 @@ class JobService:
 
     def _on_catalogue(self, catalogue: Catalogue) -> None:
         self.engine_ready = True
+        self.library.release("engine")
         if catalogue != self.catalogue:
             self.catalogue = catalogue
             with contextlib.suppress(AtelierError):

@@ -1,4 +1,4 @@
-"""Jobs and their pictures in SQLite; every change is on disk before the call returns."""
+"""Jobs, the pictures they are given and those they make, in SQLite; every change is on disk before the call returns."""
 
 import json
 import logging
@@ -6,14 +6,15 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from modules.core.errors import InputError, StorageError
-from modules.requests.txt2img import Txt2ImgRequest
+from modules.requests.kinds import KINDS, Request, kind_of
+from modules.requests.pictures import pictures_of, with_pictures
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +31,22 @@ CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL REFERENCES jobs(id), position INTEGER NOT NULL, path TEXT NOT NULL,
     infotext TEXT NOT NULL, seed INTEGER NOT NULL, kept INTEGER NOT NULL, incomplete INTEGER NOT NULL, made REAL NOT NULL,
     UNIQUE (job, position));
+CREATE TABLE IF NOT EXISTS pictures (
+    job TEXT NOT NULL REFERENCES jobs(id), sha256 TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (job, sha256)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS paused (user TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One row of the queue. `seed` is the first picture's; `options` the settings snapshot; `info` what the engine reported."""
+    """One row of the queue. `kind`: what `request` is, its pictures left in the store; `seed` is the first picture's; `options` the settings snapshot; `info` what
+    the engine reported."""
 
     id: str
     number: int
     user: str
-    request: Txt2ImgRequest
+    kind: str
+    request: Any
     seed: int
     options: dict[str, Any]
     state: State
@@ -50,6 +56,16 @@ class Job:
     ended: float | None
     message: str | None
     info: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """A job that is not over, as far as its place in the queue goes."""
+
+    id: str
+    number: int
+    user: str
+    state: State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +106,7 @@ class JobStore:
         with self._lock:
             self._db.close()
 
-    def add(
-        self, *, user: str, request: Txt2ImgRequest, seed: int, options: dict[str, Any], job_id: str | None = None
-    ) -> Job:
+    def add(self, *, user: str, request: Request, seed: int, options: dict[str, Any], job_id: str | None = None) -> Job:
         """Store a new job as queued."""
         job_id = job_id or uuid.uuid4().hex
         with self._change() as db:
@@ -101,7 +115,7 @@ class JobStore:
                 job_id,
                 number,
                 user,
-                "txt2img",
+                kind_of(request),
                 request.model_dump_json(),
                 seed,
                 json.dumps(options),
@@ -112,6 +126,7 @@ class JobStore:
                 "INSERT INTO jobs (id, number, user, kind, request, seed, options, state, submitted) VALUES (?,?,?,?,?,?,?,?,?)",
                 row,
             )
+            _add_pictures(db, job_id, request)
         job = self.get(job_id)
         assert job
         return job
@@ -121,13 +136,39 @@ class JobStore:
         found = self._jobs("WHERE id=?", (job_id,))
         return found[0] if found else None
 
+    def whole_request(self, job: Job) -> Any:
+        """The job's request with the bytes of its pictures."""
+        with self._lock:
+            rows = self._db.execute("SELECT sha256, data FROM pictures WHERE job=?", (job.id,)).fetchall()
+        try:
+            return with_pictures(job.request, {row["sha256"]: row["data"] for row in rows})
+        except KeyError as error:
+            raise StorageError(
+                f'The pictures that job "{job.id}" begins with are no longer kept. Send it again with them.'
+            ) from error
+
     def unfinished(self) -> list[Job]:
         """Queued and running jobs in order of submission."""
         return self._jobs("WHERE state IN ('queued', 'running') ORDER BY number")
 
-    def recent(self, count: int) -> list[Job]:
-        """The newest jobs of everyone, newest first, whatever their state."""
-        return self._jobs("ORDER BY number DESC LIMIT ?", (count,))
+    def tickets(self) -> list[Ticket]:
+        """`unfinished`, without what the jobs are about."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, number, user, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
+            ).fetchall()
+        return [Ticket(**dict(row)) for row in rows]
+
+    def recent(self, count: int, user: str | None = None) -> list[Job]:
+        """The newest jobs of that user, or of everyone, newest first, whatever their state."""
+        if user is None:
+            return self._jobs("ORDER BY number DESC LIMIT ?", (count,))
+        return self._jobs("WHERE user=? ORDER BY number DESC LIMIT ?", (user, count))
+
+    def disown(self, user: str) -> None:
+        """The jobs of that user belong to nobody who could come by the same name."""
+        with self._change() as db:
+            db.execute("UPDATE jobs SET user='(' || user || ')' WHERE user=? COLLATE NOCASE", (user,))
 
     def start(self, job_id: str) -> None:
         """The job is running: one more try."""
@@ -143,6 +184,34 @@ class JobStore:
             "UPDATE jobs SET state=?, ended=?, message=?, info=? WHERE id=?",
             (state, time.time(), message, json.dumps(info or {}), job_id),
         )
+
+    def revive(self, job_id: str) -> None:
+        """A job that was over waits again, behind all others and with its tries before it; its pictures stay."""
+        self._write(
+            "UPDATE jobs SET state='queued', tries=0, ended=NULL, message=NULL, number=(SELECT MAX(number) + 1 FROM jobs) WHERE id=?",
+            (job_id,),
+        )
+
+    def reorder(self, numbers: Mapping[str, int]) -> None:
+        """Give those jobs those numbers, which say their order."""
+        with self._change() as db:
+            db.executemany("UPDATE jobs SET number=? WHERE id=?", [(number, job) for job, number in numbers.items()])
+
+    def replace_request(self, job_id: str, request: Request, seed: int) -> None:
+        """What a waiting job is asked to do."""
+        with self._change() as db:
+            db.execute("UPDATE jobs SET request=?, seed=? WHERE id=?", (request.model_dump_json(), seed, job_id))
+            _add_pictures(db, job_id, request)
+
+    def paused(self) -> frozenset[str]:
+        """The users whose jobs are not begun."""
+        with self._lock:
+            return frozenset(row["user"] for row in self._db.execute("SELECT user FROM paused"))
+
+    def set_paused(self, user: str, wish: bool) -> None:
+        """Whether that user's jobs are begun from now on."""
+        statement = "INSERT OR IGNORE INTO paused (user) VALUES (?)" if wish else "DELETE FROM paused WHERE user=?"
+        self._write(statement, (user,))
 
     def add_image(
         self, *, job: str, position: int, path: Path, infotext: str, seed: int, kept: bool, incomplete: bool
@@ -164,10 +233,19 @@ class JobStore:
         return found[0] if found else None
 
     def forget_unkept(self, before: float) -> list[Path]:
-        """Drop the rows of pictures that were made without saving before that time; their files, to be deleted."""
+        """Drop the rows of pictures that were made without saving before that time, and the pictures that jobs were given which ended
+        before it; the files of the former, to be deleted."""
         with self._change() as db:
             rows = db.execute("SELECT path FROM images WHERE kept=0 AND made<?", (before,)).fetchall()
             db.execute("DELETE FROM images WHERE kept=0 AND made<?", (before,))
+            db.execute("DELETE FROM pictures WHERE job IN (SELECT id FROM jobs WHERE ended<?)", (before,))
+        return [Path(row["path"]) for row in rows]
+
+    def forget_from(self, job_id: str, position: int) -> list[Path]:
+        """Drop the rows of the job's pictures from that position on; their files, to be deleted."""
+        with self._change() as db:
+            rows = db.execute("SELECT path FROM images WHERE job=? AND position>=?", (job_id, position)).fetchall()
+            db.execute("DELETE FROM images WHERE job=? AND position>=?", (job_id, position))
         return [Path(row["path"]) for row in rows]
 
     @contextmanager
@@ -196,7 +274,7 @@ class JobStore:
         for row in rows:
             try:
                 found.append(_job(row))
-            except (ValueError, TypeError, InputError) as error:
+            except (ValueError, TypeError, KeyError, InputError) as error:
                 log.warning("job %s cannot be read: %s", row["id"], error)
                 if row["state"] not in ENDED:
                     self.end(
@@ -220,9 +298,16 @@ class JobStore:
         ]
 
 
+def _add_pictures(db: sqlite3.Connection, job_id: str, request: Request) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO pictures (job, sha256, data) VALUES (?,?,?)",
+        [(job_id, picture.sha256, picture.data) for picture in pictures_of(request)],
+    )
+
+
 def _job(row: sqlite3.Row) -> Job:
-    values = {key: row[key] for key in row.keys() if key != "kind"}  # noqa: SIM118  # sqlite3.Row iterates values
-    values["request"] = Txt2ImgRequest.model_validate_json(row["request"])
+    values = {key: row[key] for key in row.keys()}  # noqa: SIM118  # sqlite3.Row iterates values
+    values["request"] = KINDS[row["kind"]].model_validate_json(row["request"])
     values["options"] = json.loads(row["options"])
     values["info"] = json.loads(row["info"] or "{}")
     return Job(**values)

@@ -39,12 +39,12 @@ def write_checkpoint(path: Path, metadata: dict[str, str] | None = None) -> Path
 
 
 def make_service(data: Path, executor: Executor, **options: Any) -> JobService:
-    """A service that is not started yet; one checkpoint is there."""
+    """A service that is not started yet; one checkpoint is there. Grids are made only where `options` want them."""
     paths = Paths(data=data)
     if not (data / "models" / "Stable-diffusion").exists():
         write_checkpoint(data / "models" / "Stable-diffusion" / "model.safetensors")
     settings = SettingsFile(paths.settings)
-    settings.current = settings.current.changed(options)
+    settings.current = settings.current.changed({"grid_save": False, "return_grid": False, **options})
     checkpoints = Checkpoints(paths.checkpoints, HashCache(paths.cache))
     return JobService(paths=paths, settings=settings, checkpoints=checkpoints, executor=executor)
 

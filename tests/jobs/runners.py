@@ -3,7 +3,8 @@
 pause    seconds between two steps
 wait     "interrupt" or "skip": block before the first step of every batch until that is asked
 die      at which picture (from 0) to kill its own process
-once     a file: die only if it does not exist, and create it
+lost     a sentence: raise EngineDied with it at once
+once     a file: die, or be lost, only if it does not exist, and create it
 fail     a sentence: end with Failed after the first picture
 raise    a sentence: raise RuntimeError at once
 hang     at which picture to say nothing any more
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from modules.core.errors import EngineDied
 from modules.images.encode import encode_png
 from modules.jobs.executors.base import Cancel
 from modules.requests.catalogue import Catalogue, read_catalogue
@@ -53,6 +55,10 @@ class Puppet:
         request, play = order.request, json.loads(order.request.prompt or "{}")
         if "raises" in play:
             raise RuntimeError(play["raises"])
+        if "lost" in play and not ("once" in play and Path(play["once"]).exists()):
+            if "once" in play:
+                Path(play["once"]).touch()
+            raise EngineDied(play["lost"])
         yield Loading(name="puppet")
         for batch in range(request.n_iter):
             positions = [batch * request.batch_size + i for i in range(request.batch_size)]

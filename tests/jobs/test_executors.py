@@ -15,6 +15,7 @@ from modules.engine.build import build_engine
 from modules.jobs.executors.base import Cancel, Executor, Wish
 from modules.jobs.executors.inline import InlineExecutor
 from modules.jobs.executors.process import ProcessExecutor
+from modules.jobs.executors.shortage import memory_kills
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Done, Event, Failed, ImageReady, Order, Progress
 from modules.requests.txt2img import Txt2ImgRequest, make_request
@@ -147,6 +148,50 @@ def test_silence_is_death(process):
     with pytest.raises(EngineDied, match="no sign of life"):
         events_of(process, order(play(hang=0)), stall=1)
     assert isinstance(events_of(process, order(play()))[-1], Done)
+
+
+def test_r19_what_hangs_writes_down_where(capfd):
+    process = puppet_process()  # inherits what is captured now
+    try:
+        assert isinstance(events_of(process, order(play()))[-1], Done)
+        with pytest.raises(EngineDied, match="no sign of life"):
+            events_of(process, order(play(hang=0)), stall=1)
+        assert "runners.py" in capfd.readouterr().err
+        assert isinstance(events_of(process, order(play()))[-1], Done)
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_r4_an_engine_that_gives_up_says_why(kind):
+    executor = KINDS[kind]()
+    executor.start(lambda catalogue: None)
+    try:
+        with pytest.raises(EngineDied, match="The GPU failed"):
+            events_of(executor, order(play(lost="The GPU failed.")))
+        assert isinstance(events_of(executor, order(play()))[-1], Done)
+    finally:
+        executor.close()
+
+
+def test_r5_killed_for_want_of_memory(process, monkeypatch):
+    killed = []
+    before = memory_kills()  # this machine may have ended others
+    monkeypatch.setattr("modules.jobs.executors.process.memory_kills", lambda: before + len(killed))
+    assert isinstance(events_of(process, order(play()))[-1], Done)
+    killed.append(process.pid)
+    with pytest.raises(EngineDied, match="The system ran out of memory and ended the engine"):
+        events_of(process, order(play(die=0)))
+    with pytest.raises(EngineDied, match="SIGKILL"):  # nothing was ended so since the restart
+        events_of(process, order(play(die=0)))
+
+
+def test_r5_the_system_counts_whom_it_ends(tmp_path):
+    (tmp_path / "vmstat").write_text("pgfault 7\noom_kill 3\n")
+    (tmp_path / "memory.events").write_text("low 0\noom 9\noom_kill 2\noom_group_kill 5\n")
+    (tmp_path / "broken").write_text("oom_kill x\noom_kill\n")
+    files = tuple(tmp_path / name for name in ("vmstat", "memory.events", "broken", "none"))
+    assert memory_kills(files) == 5
 
 
 def test_dead_between_two_jobs_is_started_again(process):

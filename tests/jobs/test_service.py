@@ -4,12 +4,14 @@ import json
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from modules.core.errors import InputError, NotFound, QueueFull, StorageError
 from modules.core.paths import Paths
+from modules.core.policy import HOME
 from modules.core.settings import Settings
 from modules.jobs import service as service_module
 from modules.jobs.executors.process import ProcessExecutor
@@ -79,6 +81,17 @@ def test_death_of_the_engine_is_retried_once_and_nothing_done_twice(tmp_path):
     assert drawn(log) == [f"{job.id} {position}" for position in range(4)]
     assert [i.position for i in images] == [0, 1, 2, 3]
     assert len(set((tmp_path / "outputs").rglob("*.png"))) == 4
+
+
+def test_r4_a_job_whose_gpu_was_lost_is_retried_once(tmp_path):
+    marker = tmp_path / "lost"
+    with running(tmp_path, puppet_process()) as service:
+        job = service.wait(service.submit(play(n_iter=2, lost="The GPU failed.", once=str(marker))).id, 120)
+        always = service.wait(service.submit(play(lost="The GPU failed.")).id, 120)
+        assert service.wait(service.submit(play()).id, 120).state == "done"
+    assert (job.state, job.tries) == ("done", 2)
+    assert (always.state, always.tries) == ("failed", 2)
+    assert said(always).startswith("The GPU failed. It was tried 2 times.")
 
 
 def test_a_job_that_always_kills_the_engine_is_parked(tmp_path):
@@ -271,9 +284,9 @@ def test_same_task_id_at_the_same_moment_is_one_job(tmp_path):
     service.store.close()
 
 
-def test_queue_has_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(service_module, "MAX_QUEUED", 3)
+def test_queue_has_an_end(tmp_path):
     service = make_service(tmp_path, puppet_inline())
+    service.policy = replace(HOME, queued=3)
     for _ in range(3):
         service.submit(play())
     with pytest.raises(QueueFull, match="3 jobs"):
@@ -354,7 +367,7 @@ def test_store_that_cannot_be_opened(tmp_path):
 
 @pytest.mark.parametrize(
     "request_text",
-    ["{", "{}x", '{"nonsense": 1}', '{"steps": 0}', "[]", '{"batch_size": 64, "width": 2048, "height": 2048}'],
+    ["{", "{}x", '{"nonsense": 1}', '{"steps": 0}', "[]", '{"batch_size": 64, "width": 16384, "height": 2048}'],
 )
 def test_job_of_another_version_does_not_stop_the_start(tmp_path, request_text):
     service = make_service(tmp_path, puppet_inline())

@@ -56,7 +56,7 @@ class Cancel:
 
 
 class Runner(Protocol):
-    """What a builder gives: something that runs one order at a time."""
+    """What a builder gives: something that runs one order at a time; its `run` raises EngineDied when it can run no more."""
 
     @property
     def catalogue(self) -> Catalogue: ...

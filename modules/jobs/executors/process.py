@@ -2,11 +2,12 @@
 
 Parent and child talk over one duplex pipe: (tag, payload) pairs.
     parent -> child   ("run", (number, Order)) · ("wish", (number, "interrupt" | "skip"))
-    child -> parent   ("catalogue", Catalogue) · ("event", (number, Event)) · ("unbuilt", sentence)
+    child -> parent   ("catalogue", Catalogue) · ("event", (number, Event)) · ("unbuilt", sentence) · ("died", sentence)
 Orders are numbered, so that what is left of one that was given up is never taken for the next one's.
 """
 
 import contextlib
+import faulthandler
 import importlib
 import multiprocessing
 import os
@@ -19,8 +20,12 @@ from typing import Any
 
 from modules.core.errors import EngineDied
 from modules.jobs.executors.base import Cancel
+from modules.jobs.executors.shortage import memory_kills
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Done, Event, Failed, Order
+
+DUMP_SECONDS = 0.5
+"""For a process that hangs to write down where."""
 
 
 class ProcessExecutor:
@@ -38,6 +43,7 @@ class ProcessExecutor:
         self._number = 0
         self._healthy = False
         self._closed = False
+        self._memory_kills = 0
 
     @property
     def pid(self) -> int | None:
@@ -60,12 +66,13 @@ class ProcessExecutor:
             cancel.listen(lambda wish: self._wish(pipe, number, wish))
             while not over:
                 if not pipe.poll(stall_seconds or None):
+                    self._dump()
                     self._kill()
                     raise EngineDied(f"The engine gave no sign of life for {stall_seconds:.0f} s and was stopped.")
                 tag, payload = pipe.recv()
                 if tag == "catalogue":
                     self._publish(payload)
-                elif tag == "unbuilt":
+                elif tag in ("unbuilt", "died"):
                     self._kill()
                     raise EngineDied(payload)
                 elif payload[0] == number:
@@ -74,7 +81,7 @@ class ProcessExecutor:
         except (EOFError, OSError) as error:
             over = True
             code = self._kill()
-            raise EngineDied(f"The engine process ended unexpectedly ({_how(code)}).") from error
+            raise EngineDied(_ending(code, short=memory_kills() > self._memory_kills)) from error
         finally:
             cancel.listen(None)
             if not over:
@@ -111,6 +118,7 @@ class ProcessExecutor:
                 self._process = self._context.Process(
                     target=child_main, args=(theirs, self._builder, self._arguments), name="engine", daemon=True
                 )
+                self._memory_kills = memory_kills()
                 self._process.start()
                 self._healthy = False
                 theirs.close()
@@ -129,6 +137,14 @@ class ProcessExecutor:
         if self._on_catalogue:
             self._on_catalogue(catalogue)
 
+    def _dump(self) -> None:
+        """Have the process write to its log what each of its threads is doing."""
+        pid = self.pid
+        if pid and hasattr(signal, "SIGUSR1"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGUSR1)
+            self._process.join(DUMP_SECONDS)
+
     def _kill(self) -> int | None:
         with self._lock:
             process, pipe = self._process, self._pipe
@@ -144,6 +160,16 @@ class ProcessExecutor:
         return process.exitcode
 
 
+def _ending(code: int | None, *, short: bool) -> str:
+    """Why the process ended with that code; `short`: the system ended processes for want of memory meanwhile."""
+    if short and code == -signal.SIGKILL:
+        return (
+            "The system ran out of memory and ended the engine. "
+            "Close other programs, make the picture or the batch smaller, or choose a smaller model."
+        )
+    return f"The engine process ended unexpectedly ({_how(code)})."
+
+
 def _how(code: int | None) -> str:
     if code is None:
         return "no exit code"
@@ -157,6 +183,8 @@ def _how(code: int | None) -> str:
 def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> None:
     """The engine process: build the runner, then run what comes until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1)  # what hangs can be asked where
     sending = threading.Lock()
 
     def send(tag: str, payload: Any) -> None:
@@ -174,8 +202,12 @@ def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> Non
     send("catalogue", runner.catalogue)
     while True:
         number, order, cancel = orders.get()
-        for event in runner.run(order, cancel):
-            send("event", (number, event))
+        try:
+            for event in runner.run(order, cancel):
+                send("event", (number, event))
+        except EngineDied as error:  # the device is of no use to this process any more
+            send("died", error.message)
+            os._exit(1)  # the ends of libraries would wait for the device
 
 
 def _listen(pipe: Connection, orders: "queue.Queue[tuple[int, Order, Cancel]]") -> None:
