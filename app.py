@@ -1,29 +1,34 @@
 """Composition root: flags -> settings -> services -> page and API -> serve."""
 
+import contextlib
 import logging
 import os
-import socket
 import sys
 import webbrowser
 from collections.abc import Sequence
 
-from modules.core.errors import AtelierError, InputError
+from modules.api.accounts.accounts import Accounts
+from modules.api.serving import bind, check_certificate, first_page, greeting, server_options
+from modules.api.tunnels import open_tunnel
+from modules.core.errors import AtelierError
 from modules.core.flags import Flags, parse_flags
 from modules.core.lock import hold_lock
 from modules.core.settings import SettingsFile
 from modules.jobs.executors.process import ProcessExecutor
 from modules.jobs.service import JobService
-from modules.library.checkpoints import Checkpoints
-from modules.library.hashes import HashCache
-
-HOST = "127.0.0.1"
+from modules.library.downloads.queue import Downloads
+from modules.library.downloads.transport import Transport
+from modules.library.library import Library
+from modules.library.takeover import roots_of, take_over, take_over_each
 
 
 def build_service(flags: Flags) -> JobService:
     """The job service over the folders that the flags choose, with its engine in a process of its own."""
-    paths = flags.paths
+    paths = take_over(flags.paths, flags.take_over, flags.extra_model_paths)
     settings = SettingsFile(paths.settings)
-    checkpoints = Checkpoints(paths.checkpoints, HashCache(paths.cache))
+    paths = take_over_each(paths, roots_of(settings.current.system.take_over_roots))
+    library = Library(paths, hashing=not flags.no_hashing)
+    checkpoints = library.checkpoints
     if flags.ckpt:
         settings.current = settings.current.changed({"sd_model_checkpoint": checkpoints.find(flags.ckpt).name})
     warm = settings.current.stable_diffusion.sd_model_checkpoint
@@ -31,52 +36,79 @@ def build_service(flags: Flags) -> JobService:
         "paths": paths,
         "warm": warm,
         "use_cpu": flags.use_cpu,
-        "no_half": flags.no_half,
-        "xformers": flags.xformers,
+        "on_cpu": flags.on_cpu,
+        "precision": flags.precision,
+        "nan_check": flags.nan_check,
+        "cpu_precision": None if flags.no_half else flags.cpu_precision,
+        "memory": flags.memory,
+        "attention": flags.attention,
+        "compiles": flags.compiles,
+        "fuses": flags.fuses,
     }
-    executor = ProcessExecutor("modules.engine.build:build_engine", arguments)
-    return JobService(paths=paths, settings=settings, checkpoints=checkpoints, executor=executor)
+    executor = ProcessExecutor("modules.scripts.build:build_engine", arguments)
+    return JobService(
+        paths=paths,
+        settings=settings,
+        checkpoints=checkpoints,
+        executor=executor,
+        library=library,
+        policy=flags.network.policy,
+    )
 
 
-def bind(port: int) -> socket.socket:
-    """A listening socket; raises InputError when the port is taken."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(os.name != "nt"))
-    try:
-        listener.bind((HOST, port))
-        listener.listen(128)  # a browser that is early waits instead of being refused
-    except OSError as error:
-        listener.close()
-        raise InputError(
-            "--port", f"Port {port} cannot be used ({error.strerror}). Choose another with --port N."
-        ) from error
-    return listener
+def build_downloads(flags: Flags, service: JobService) -> Downloads:
+    """The queue of downloads into the folders that the flags choose."""
+    return Downloads(
+        paths=service.paths,
+        settings=service.settings,
+        hashes=service.checkpoints.hashes,
+        environment=os.environ,
+        transport=Transport(allow_local=flags.allow_local_downloads),
+    )
 
 
 def serve(flags: Flags) -> None:
     """Run until interrupted."""
-    listener = bind(flags.port)
+    network = flags.network
+    check_certificate(network)
+    listener = bind(network, flags.port)
     with hold_lock(flags.data_dir / ".lock"):
         service = build_service(flags)
+        accounts = Accounts(service.paths.accounts, network) if network.policy.login else None
+        downloads = build_downloads(flags, service)
+        downloads.start()
+        closing, tunnel = contextlib.ExitStack(), None
         service.start()  # the engine loads while the page's libraries are imported
         try:
             import uvicorn
 
             from modules.api.app import build_api
+            from modules.api.guard import Door
+            from modules.api.hosts import Hosts
 
-            app = build_api(service, flags)
+            door = Door(accounts=accounts, network=network, hosts=Hosts.of(network), port=flags.port)
+            app = build_api(service, flags, downloads=downloads, door=door)
             if not flags.nowebui:
                 from webui.blocks import mount_page
 
-                app = mount_page(app, service)
-            print(f"Running on http://{HOST}:{flags.port}", flush=True)
+                app = mount_page(app, service, downloads)
+            if network.tunnel:
+                from webui.share import share_address
+
+                tunnel = open_tunnel(network, flags.port, os.environ, share_address)
+                closing.callback(tunnel.close)
+                door.hosts.add(tunnel.host)
+            address = tunnel.address if tunnel else None
+            print("\n".join(greeting(network, flags.port, accounts, address)), flush=True)
             if flags.autolaunch:
-                webbrowser.open(f"http://{HOST}:{flags.port}")
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)).run(
-                sockets=[listener]
-            )
+                webbrowser.open(first_page(network, flags.port, accounts))
+            uvicorn.Server(uvicorn.Config(app, **server_options(network))).run(sockets=[listener])
         finally:
+            closing.close()
+            downloads.close()
             service.close()
+            if accounts:
+                accounts.close()
 
 
 def main(arguments: Sequence[str]) -> int:

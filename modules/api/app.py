@@ -1,33 +1,71 @@
 """The API as one application; the page is mounted into it beside these routes."""
 
-from collections.abc import Collection
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from modules.api.accounts.routes import build_accounts
+from modules.api.cards import build_cards
+from modules.api.control_routes import build_control
+from modules.api.detail import build_detail
+from modules.api.downloads import build_downloads
 from modules.api.errors import add_error_handlers, answer
-from modules.api.guard import LOOPBACK, Guard
+from modules.api.extras import build_extras
+from modules.api.files import build_files
+from modules.api.gallery import build_gallery_routes
+from modules.api.guard import Door, Guard
+from modules.api.models import build_models
 from modules.api.pictures import build_atelier
+from modules.api.png_info import build_png_info
+from modules.api.queue import build_queue
+from modules.api.reproduce import build_reproduce
 from modules.api.sdapi import build_sdapi
+from modules.api.select import build_select
+from modules.api.settings import build_settings
+from modules.api.templates import build_templates
+from modules.api.uploads import build_uploads
 from modules.core.flags import Flags
 from modules.jobs.service import JobService
+from modules.library.downloads.queue import Downloads
+from modules.library.thumbnails import Thumbnails
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def build_api(service: JobService, flags: Flags, *, hosts: Collection[str] = LOOPBACK) -> FastAPI:
-    """All routes of the API, behind the guard. `hosts`: the names that the server answers to."""
+def build_api(
+    service: JobService, flags: Flags, *, downloads: Downloads | None = None, door: Door | None = None
+) -> FastAPI:
+    """All routes of the API, behind the guard, which goes by `door`. Without `downloads` there are no routes for them."""
     app = FastAPI(title="Atelier", docs_url=None, redoc_url=None)
     add_error_handlers(app)
-    app.add_middleware(Guard, hosts=hosts)
+    door = door or Door(network=flags.network, port=flags.port)
+    app.add_middleware(Guard, door=door)
+    app.include_router(build_accounts(door, service))
     app.include_router(build_sdapi(service))
+    app.include_router(build_extras(service))
+    app.include_router(build_models(service))
+    thumbnails = Thumbnails(service.paths.cache / "thumbnails")
+    app.include_router(build_cards(service, thumbnails))
+    app.include_router(build_gallery_routes(service.album, thumbnails))
     app.include_router(build_atelier(service))
+    app.include_router(build_files(service))
+    app.include_router(build_uploads(service))
+    app.include_router(build_templates(service))
+    app.include_router(build_png_info())
+    app.include_router(build_reproduce(service))
+    app.include_router(build_detail(service.detectors))
+    app.include_router(build_control(service))
+    app.include_router(build_settings(service))
+    app.include_router(build_queue(service))
+    app.include_router(build_select(service, downloads))
+    if downloads is not None:
+        app.include_router(build_downloads(downloads))
     app.include_router(_health(service))
     if flags.nowebui:
         app.get("/", include_in_schema=False)(_no_page)
-    _close(app, "/sdapi/{path:path}", "/internal/{path:path}")
+    _close(app, "/sdapi/{path:path}", "/internal/{path:path}", "/controlnet/{path:path}")
     return app
 
 

@@ -7,12 +7,29 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from modules.api.always_on import read_scripts
+from modules.api.control import read_units
+from modules.api.encoded import decode_base64
 from modules.core.errors import InputError, short
 from modules.core.validation import Number, Text, Whole
+from modules.images.reading import take_picture
 from modules.requests.guidance import TECHNIQUES
+from modules.requests.hires import STEP
 from modules.requests.txt2img import Txt2ImgRequest, make_request
 
 MAX_DEPTH = 32
+HIRES = (
+    *(
+        "enable_hr",
+        "denoising_strength",
+        "hr_scale",
+        "hr_upscaler",
+        "hr_second_pass_steps",
+        "hr_resize_x",
+        "hr_resize_y",
+    ),
+    *("hr_checkpoint_name", "hr_sampler_name", "hr_scheduler", "hr_prompt", "hr_negative_prompt"),
+    *("hr_cfg", "hr_distilled_cfg"),
+)
 
 
 class Body(BaseModel):
@@ -49,21 +66,17 @@ def check_plain(field: str, value: Any) -> None:
 # Fields of features that this version does not have: the values that mean "without it", and the feature's name.
 # Their helpers (hr_scale, refiner_switch_at ...) have no effect alone, in A1111 neither, and are accepted at any value.
 NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
-    "styles": ((None, []), "prompt styles are"),
     "restore_faces": ((None, False), "face restoration is"),
     "override_settings_restore_afterwards": (
         (None, True),
         "keeping override_settings is (POST them to /sdapi/v1/options for that)",
     ),
-    "firstpass_image": ((None, ""), "a first-pass image is"),
-    "enable_hr": ((None, False), "hires fix is"),
-    "script_name": ((None, "", "None"), "scripts are"),
     "infotext": ((None, ""), "infotext as a request is"),
 }
 
 
-class Txt2ImgBody(Body):
-    """`POST /sdapi/v1/txt2img`. What Txt2ImgRequest holds is checked by it; limits and their sentences are its own."""
+class GenerationBody(Body):
+    """What bodies that draw from a prompt have in common. Limits and their sentences are the request's own."""
 
     prompt: Text = ""
     negative_prompt: Text = ""
@@ -103,6 +116,61 @@ class Txt2ImgBody(Body):
     override_settings_restore_afterwards: bool = True
     refiner_checkpoint: Text | None = None
     refiner_switch_at: Number | None = None
+    script_name: Text | None = None
+    script_args: list[Any] = []
+    alwayson_scripts: dict[str, Any] | None = {}
+    infotext: Text | None = None
+
+    cfg_rescale: Number = 0.0
+    distilled_cfg_scale: Number = 3.5
+    freeu: dict[str, Any] | None = None
+    self_attention_guidance: dict[str, Any] | None = None
+    perturbed_attention_guidance: dict[str, Any] | None = None
+    dynamic_thresholding: dict[str, Any] | None = None
+    deep_cache: dict[str, Any] | None = None
+    first_block_cache: dict[str, Any] | None = None
+    tiled_diffusion: dict[str, Any] | None = None
+    detail: list[dict[str, Any]] = []
+    control: list[Any] = []
+    dynamic_prompts: bool = True
+    dp_combinatorial: bool = False
+    dp_max_generations: Whole = 0
+    dp_combinatorial_batches: Whole = 1
+    dp_fixed_seed: bool = False
+    dp_unlink_seed: bool = False
+
+    def values(self, *, img2img: bool = False) -> dict[str, Any]:
+        """What it says, in a request's fields; raises InputError for a feature that is not there."""
+        for field, (neutral, feature) in NOT_YET.items():
+            value = getattr(self, field, neutral[0])
+            if value not in neutral:
+                said = short(json.dumps(value, ensure_ascii=False))
+                raise InputError(field, f"{field} is {said}: {feature} not part of this version; leave it out.")
+        same = (
+            *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed"),
+            *("subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h"),
+            "refiner_checkpoint",
+            *("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"),
+            *("tiling", "cfg_rescale", "distilled_cfg_scale", "detail", *TECHNIQUES),
+            *("script_name", "script_args", "do_not_save_grid", "styles"),
+            *("dynamic_prompts", "dp_combinatorial", "dp_max_generations", "dp_combinatorial_batches", "dp_fixed_seed"),
+            "dp_unlink_seed",
+        )
+        return {
+            **{name: getattr(self, name) for name in same},
+            **read_units("control", self.control),
+            **read_scripts(self.alwayson_scripts or {}, img2img=img2img),
+            "sampler_name": self.sampler_name or self.sampler_index,
+            "scheduler": self.scheduler or "Automatic",
+            "refiner_switch_at": self.refiner_switch_at if self.refiner_checkpoint else None,
+            "save_images": self.save_images and not self.do_not_save_samples,
+            "override_settings": dict(self.override_settings or {}),
+        }
+
+
+class Txt2ImgBody(GenerationBody):
+    """`POST /sdapi/v1/txt2img`."""
+
     firstpass_image: Text | None = None
     enable_hr: bool = False
     firstphase_width: Whole = 0
@@ -117,45 +185,36 @@ class Txt2ImgBody(Body):
     hr_scheduler: Text | None = None
     hr_prompt: Text = ""
     hr_negative_prompt: Text = ""
-    script_name: Text | None = None
-    script_args: list[Any] = []
-    alwayson_scripts: dict[str, Any] | None = {}
-    infotext: Text | None = None
-
-    cfg_rescale: Number = 0.0
-    freeu: dict[str, Any] | None = None
-    self_attention_guidance: dict[str, Any] | None = None
-    perturbed_attention_guidance: dict[str, Any] | None = None
-    dynamic_thresholding: dict[str, Any] | None = None
+    hr_cfg: Number | None = None
+    hr_distilled_cfg: Number | None = None
 
     def to_request(self) -> Txt2ImgRequest:
         """The request; raises InputError for a wrong value and for a feature that is not there."""
-        for field, (neutral, feature) in NOT_YET.items():
-            value = getattr(self, field)
-            if value not in neutral:
-                said = short(json.dumps(value, ensure_ascii=False))
-                raise InputError(field, f"{field} is {said}: {feature} not part of this version; leave it out.")
-        same = (
-            *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "n_iter", "batch_size", "seed"),
-            *("subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h"),
-            "refiner_checkpoint",
-            *("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"),
-            *("tiling", "cfg_rescale", *TECHNIQUES),
-        )
-        return make_request(
-            {
-                **{name: getattr(self, name) for name in same},
-                **read_scripts(self.alwayson_scripts or {}),
-                "sampler_name": self.sampler_name or self.sampler_index,
-                "scheduler": self.scheduler or "Automatic",
-                "refiner_switch_at": self.refiner_switch_at if self.refiner_checkpoint else None,
-                "save_images": self.save_images and not self.do_not_save_samples,
-                "override_settings": dict(self.override_settings or {}),
-            }
-        )
+        return make_request({**self.values(), **self._hires()})
+
+    def _hires(self) -> dict[str, Any]:
+        """The values of hires fix, which count only where it is enabled, as in A1111; it has no default denoising strength, the
+        page's stands for it. `firstphase_*`: old names of the first pass's size, width and height being the second's."""
+        if not self.enable_hr:
+            return {}
+        found = {name: getattr(self, name) for name in HIRES if getattr(self, name) is not None}
+        if self.firstpass_image:
+            data = decode_base64("firstpass_image", self.firstpass_image)
+            found["firstpass_image"] = take_picture("firstpass_image", data)
+        width, height = self.firstphase_width, self.firstphase_height
+        if width or height:
+            found |= {"hr_resize_x": self.width, "hr_resize_y": self.height}
+            found["width"] = width or in_steps(height * self.width / max(self.height, 1))
+            found["height"] = height or in_steps(width * self.height / max(self.width, 1))
+        return found
+
+
+def in_steps(side: float) -> int:
+    """The multiple of STEP pixels nearest to it, at least one."""
+    return max(round(side / STEP), 1) * STEP
 
 
 class PngInfoBody(Body):
-    """`POST /sdapi/v1/png-info`: a PNG in base64, bare or as a data URL."""
+    """`POST /sdapi/v1/png-info`: a picture file in base64, bare or as a data URL."""
 
     image: Text

@@ -1,6 +1,7 @@
 """Every error as an answer: A1111's `{error, detail, body, errors}` with one sentence in `detail`, and a hint."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 
 from fastapi import FastAPI, Request
@@ -50,9 +51,14 @@ def _tree(cls: type[AtelierError]) -> Iterable[type[AtelierError]]:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AtelierError)
+    return answer_to(error)
+
+
+def answer_to(error: AtelierError) -> JSONResponse:
+    """The answer that says it."""
     field = getattr(error, "field", None)
     kind = error.kind if isinstance(error, JobFailed) else type(error).__name__
-    headers = {"Retry-After": "30"} if error.status == 503 else None
+    headers = {"Retry-After": str(math.ceil(error.wait))} if error.wait and error.status in (429, 503) else None
     return answer(error.status, kind, error.message, hint=f"field: {field}" if field else "", headers=headers)
 
 

@@ -7,11 +7,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from modules.api.callers import Caller
 from modules.core.errors import NotFound, short
+from modules.images.encode import ending_of
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED, Image, Job
 
 LATEST = 50
+MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif", ".gif": "image/gif"}
 
 
 def build_atelier(service: JobService) -> APIRouter:
@@ -19,8 +22,8 @@ def build_atelier(service: JobService) -> APIRouter:
     router = APIRouter(prefix="/atelier")
 
     @router.get("/images/{image_id}")
-    def image(image_id: str, request: Request, download: bool = False) -> Response:
-        found = find_picture(service, image_id)
+    def image(image_id: str, request: Request, caller: Caller, download: bool = False) -> Response:
+        found = service.desk(caller).image(image_id)
         data = read_picture(found)
         tag = f'"{found.id:x}-{found.made:.6f}-{len(data)}"'
         name = quote(found.path.name, safe="")
@@ -32,33 +35,24 @@ def build_atelier(service: JobService) -> APIRouter:
         }
         if tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
             return Response(status_code=304, headers=headers)
-        return Response(data, media_type="image/png", headers=headers)
+        return Response(data, media_type=MEDIA[ending_of(data)], headers=headers)
 
     @router.get("/preview/{job_id}")
-    def preview(job_id: str) -> Response:
-        live = service.live(service.job(job_id).id)
+    def preview(job_id: str, caller: Caller) -> Response:
+        live = service.live(service.desk(caller).job(job_id).id)
         if live is None or live.preview is None:
             raise NotFound(f"Job {short(job_id)} has no live preview just now. Ask again while it runs.")
         return Response(live.preview.data, media_type=live.preview.mime, headers={"Cache-Control": "no-store"})
 
     @router.get("/jobs")
-    def jobs() -> dict[str, Any]:
-        return {"jobs": [report(service, job) for job in service.store.recent(LATEST)]}
+    def jobs(caller: Caller) -> dict[str, Any]:
+        return {"jobs": [report(service, job) for job in service.desk(caller).recent(LATEST)]}
 
     @router.get("/jobs/{job_id}")
-    def job(job_id: str) -> dict[str, Any]:
-        return report(service, service.job(job_id))
+    def job(job_id: str, caller: Caller) -> dict[str, Any]:
+        return report(service, service.desk(caller).job(job_id))
 
     return router
-
-
-def find_picture(service: JobService, image_id: str) -> Image:
-    """The picture of that id; raises NotFound."""
-    number = image_id if image_id.isascii() and image_id.isdigit() and len(image_id) <= 18 else "0"
-    found = service.store.image(int(number))
-    if found is None:
-        raise NotFound(f"There is no picture {short(image_id)}.")
-    return found
 
 
 def read_picture(image: Image) -> bytes:
@@ -77,6 +71,8 @@ def report(service: JobService, job: Job) -> dict[str, Any]:
     working = live if job.state not in ENDED else None  # what is live outlasts the job's end by a moment
     return {
         "id": job.id,
+        "user": job.user,
+        "kind": job.kind,
         "state": job.state,
         "position": service.position(job.id),
         "tries": job.tries,
@@ -88,6 +84,7 @@ def report(service: JobService, job: Job) -> dict[str, Any]:
         "submitted": job.submitted,
         "started": job.started,
         "ended": job.ended,
+        "result": job.info.get("result"),
         "seed": job.seed,
         "request": job.request.model_dump(mode="json"),
         "images": [

@@ -1,7 +1,6 @@
 """A1111's routes: `/sdapi/v1/*` and `/internal/*`, with its field names and shapes."""
 
 import base64
-import binascii
 import contextlib
 import json
 from typing import Annotated, Any
@@ -9,18 +8,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from starlette.concurrency import run_in_threadpool
 
-from modules.api.bodies import PngInfoBody, Txt2ImgBody, check_plain
+from modules.api.bodies import GenerationBody, PngInfoBody, Txt2ImgBody, check_plain
+from modules.api.callers import Caller
+from modules.api.encoded import decode_base64
 from modules.api.errors import JobFailed
+from modules.api.img2img import Img2ImgBody
+from modules.api.paths import told_path
 from modules.api.pictures import read_picture
-from modules.core.errors import AtelierError, InputError, QueueFull
-from modules.images.encode import read_texts
+from modules.core.errors import AtelierError, QueueFull
 from modules.images.infotext import parse_infotext
-from modules.jobs.live import Live
+from modules.images.metadata.read import read_metadata
+from modules.jobs.desk import PATH_OPTIONS, Desk
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED, Image, Job
-from modules.library.checkpoints import Checkpoint
-
-USER = "api"  # API clients and the page take turns in the queue
+from modules.library.shelf import Shelf
+from modules.requests.events import Failed
+from modules.requests.kinds import Request
+from modules.requests.models import LoadModel, UnloadModels
+from modules.requests.scripts import ScriptEntry
 
 
 def build_sdapi(service: JobService) -> APIRouter:
@@ -34,57 +39,45 @@ def build_sdapi(service: JobService) -> APIRouter:
 
 def _add_generation(router: APIRouter, service: JobService) -> None:
     @router.post("/sdapi/v1/txt2img")
-    async def txt2img(body: Txt2ImgBody) -> dict[str, Any]:
-        request = body.to_request()
-        job = await run_in_threadpool(service.submit, request, USER, body.force_task_id or None)
-        async for seen in service.watch(job.id):
-            job = seen
-        if job.state not in ENDED:
-            raise QueueFull(f'The server is being stopped. Job "{job.id}" goes on when it starts again.')
-        if job.state == "failed":
-            raise JobFailed(
-                job.info.get("kind") or "EngineDied", job.message or "The job failed.", job.info.get("field")
-            )
-        images = service.images(job.id)
-        data = await run_in_threadpool(lambda: [read_picture(image) for image in images]) if body.send_images else []
-        info = {**info_of(job, images), **({"ignored_fields": sorted(body.model_extra)} if body.model_extra else {})}
-        return {
-            "images": [base64.b64encode(picture).decode() for picture in data],
-            "parameters": body.model_dump(exclude=set(body.model_extra or ())),
-            "info": json.dumps(info, ensure_ascii=False),
-        }
+    async def txt2img(body: Txt2ImgBody, caller: Caller) -> dict[str, Any]:
+        request = await run_in_threadpool(body.to_request)  # which may hold a picture
+        return await drawn(service.desk(caller), body, request)
+
+    @router.post("/sdapi/v1/img2img")
+    async def img2img(body: Img2ImgBody, caller: Caller) -> dict[str, Any]:
+        request = await run_in_threadpool(body.to_request)  # which decodes pictures
+        return await drawn(service.desk(caller), body.without_pictures(), request)
 
     @router.get("/sdapi/v1/progress")
-    def progress(skip_current_image: bool = False) -> dict[str, Any]:
-        return progress_of(service.live(), service, skip_current_image)
+    def progress(caller: Caller, skip_current_image: bool = False) -> dict[str, Any]:
+        return progress_of(service.desk(caller), skip_current_image)
 
     @router.post("/sdapi/v1/interrupt")
-    def interrupt() -> dict[str, Any]:
-        service.ask("interrupt")
+    def interrupt(caller: Caller) -> dict[str, Any]:
+        service.desk(caller).ask("interrupt")
         return {}
 
     @router.post("/sdapi/v1/skip")
-    def skip() -> None:
-        service.ask("skip")
+    def skip(caller: Caller) -> None:
+        service.desk(caller).ask("skip")
 
     @router.post("/sdapi/v1/png-info")
     def png_info(body: PngInfoBody) -> dict[str, Any]:
-        texts = read_texts(decode_base64("image", body.image))
-        found = texts.pop("parameters", "")
-        parsed = parse_infotext(found)
+        found = read_metadata(decode_base64("image", body.image))
+        parsed = parse_infotext(found.infotext)
         parameters = {"Prompt": parsed.prompt, "Negative prompt": parsed.negative_prompt, **parsed.fields}
         width, _, height = parsed.fields.get("Size", "").partition("x")
         if height:
             parameters |= {"Size-1": width, "Size-2": height}
-        return {"info": found, "items": texts, "parameters": parameters if found else {}}
+        return {"info": found.infotext, "items": found.others, "parameters": parameters if found.infotext else {}}
 
     @router.get("/internal/ping")
     def ping() -> dict[str, Any]:
         return {}
 
     @router.get("/internal/pending-tasks")
-    def pending_tasks() -> dict[str, Any]:
-        tasks = [job.id for job in service.store.unfinished() if job.state == "queued"]
+    def pending_tasks(caller: Caller) -> dict[str, Any]:
+        tasks = service.desk(caller).waiting()
         return {"size": len(tasks), "tasks": tasks}
 
 
@@ -97,42 +90,109 @@ def _add_lists(router: APIRouter, service: JobService) -> None:
     def schedulers() -> list[dict[str, Any]]:
         return [{**s.model_dump(), "aliases": list(s.aliases) or None} for s in service.catalogue.schedules]
 
-    @router.get("/sdapi/v1/sd-models")
-    def sd_models() -> list[dict[str, Any]]:
-        return [model_of(checkpoint) for checkpoint in service.checkpoints.list()]
+    @router.get("/sdapi/v1/scripts")
+    def scripts() -> dict[str, list[str]]:
+        tabs = ("txt2img", "img2img")
+        return {tab: [s.name.lower() for s in service.catalogue.scripts if tab in s.fields] for tab in tabs}
 
-    @router.post("/sdapi/v1/refresh-checkpoints")
-    def refresh_checkpoints() -> None:
-        """The folders are read at every request: there is nothing to refresh, and clients may go on asking for it."""
+    @router.get("/sdapi/v1/script-info")
+    def script_info() -> list[dict[str, Any]]:
+        return [info for script in service.catalogue.scripts for info in script_infos(script)]
+
+    @router.post("/sdapi/v1/unload-checkpoint")
+    def unload_checkpoint() -> dict[str, Any]:
+        return between_jobs(service, UnloadModels())
+
+    @router.post("/sdapi/v1/reload-checkpoint")
+    def reload_checkpoint() -> dict[str, Any]:
+        return between_jobs(service, LoadModel())
+
+    @router.get("/sdapi/v1/sd-modules")
+    def sd_modules(caller: Caller) -> list[dict[str, Any]]:
+        return [{"model_name": m.path.name, "filename": told_path(m.path, caller)} for m in Shelf(service.paths).list()]
 
 
 def _add_options(router: APIRouter, service: JobService) -> None:
     @router.get("/sdapi/v1/options")
-    def options() -> dict[str, Any]:
-        found = service.settings.current.flat()
+    def options(caller: Caller) -> dict[str, Any]:
+        hidden = () if caller.admin else PATH_OPTIONS
+        found = {name: value for name, value in service.settings.current.flat().items() if name not in hidden}
         with contextlib.suppress(AtelierError):  # if it is gone, its name alone is what there is to tell
             found["sd_model_checkpoint"] = service.checkpoints.find(found["sd_model_checkpoint"]).title
         return found
 
     @router.post("/sdapi/v1/options")
-    def set_options(values: Annotated[dict[str, Any], Body()]) -> None:
+    def set_options(values: Annotated[dict[str, Any], Body()], caller: Caller) -> None:
         for name, value in values.items():
             check_plain(name, value)
-        service.change_options(values)
+        service.desk(caller).change_options(values)
+
+
+async def drawn(desk: Desk, body: GenerationBody, request: Request) -> dict[str, Any]:
+    """A1111's answer to a body that became that request, once it is drawn; raises JobFailed, QueueFull."""
+    job = await run_in_threadpool(desk.submit, request, body.force_task_id or None, "api")
+    async for seen in desk.watch(job.id):
+        job = seen
+    if job.state not in ENDED:
+        raise QueueFull(f'The server is being stopped. Job "{job.id}" goes on when it starts again.')
+    if job.state == "failed":
+        raise JobFailed(job.info.get("kind") or "EngineDied", job.message or "The job failed.", job.info.get("field"))
+    images = desk.images(job.id)
+    data = await run_in_threadpool(lambda: [read_picture(image) for image in images]) if body.send_images else []
+    info = {**info_of(job, images), **({"ignored_fields": sorted(body.model_extra)} if body.model_extra else {})}
+    return {
+        "images": [base64.b64encode(picture).decode() for picture in data],
+        "parameters": body.model_dump(exclude=set(body.model_extra or ())),
+        "info": json.dumps(info, ensure_ascii=False),
+    }
+
+
+def script_infos(script: ScriptEntry) -> list[dict[str, Any]]:
+    """A1111's description of a script, one a tab."""
+    found = []
+    for tab, fields in script.fields.items():
+        arguments = [
+            {
+                "label": field.label,
+                "value": field.default,
+                "minimum": field.minimum,
+                "maximum": field.maximum,
+                "step": field.step,
+                "choices": list(field.choices) or None,
+            }
+            for field in fields
+        ]
+        found.append(
+            {"name": script.name.lower(), "is_alwayson": False, "is_img2img": tab == "img2img", "args": arguments}
+        )
+    return found
+
+
+def between_jobs(service: JobService, request: LoadModel | UnloadModels) -> dict[str, Any]:
+    """A1111's empty answer, once the engine has done that; raises JobFailed."""
+    ended = service.errands.ask(request)
+    if isinstance(ended, Failed):
+        raise JobFailed(ended.kind, ended.message, ended.field)
+    return {}
 
 
 def info_of(job: Job, images: list[Image]) -> dict[str, Any]:
     """A1111's `info`: what the engine reported, and each picture that there is."""
-    request, count, subseeds = job.request, len(images), job.info.get("all_subseeds", [])
+    request, pictures = job.request, [image for image in images if image.position >= 0]
+
+    def each(name: str, otherwise: Any) -> list[Any]:
+        values = job.info.get(name, [])
+        return [values[i.position] if i.position < len(values) else otherwise for i in pictures]
+
     same = ("prompt", "negative_prompt", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size")
     found: dict[str, Any] = {
         **{name: getattr(request, name) for name in same},
-        **job.info,
+        **{name: value for name, value in job.info.items() if name != "hidden"},
         "seed": job.seed,
-        "all_seeds": [image.seed for image in images],
-        "all_prompts": [request.prompt] * count,
-        "all_negative_prompts": [request.negative_prompt] * count,
-        "all_subseeds": [subseeds[image.position] for image in images if image.position < len(subseeds)],
+        "all_seeds": [image.seed for image in pictures],
+        "all_prompts": each("all_prompts", request.prompt),
+        "all_negative_prompts": each("all_negative_prompts", request.negative_prompt),
+        "all_subseeds": each("all_subseeds", -1),
         "infotexts": [image.infotext for image in images],
     }
     if job.message:
@@ -140,17 +200,18 @@ def info_of(job: Job, images: list[Image]) -> dict[str, Any]:
     return found
 
 
-def progress_of(live: Live | None, service: JobService, skip_image: bool) -> dict[str, Any]:
-    """A1111's answer of `/progress`; all zeros when nothing runs."""
-    job = service.store.get(live.job) if live else None
+def progress_of(desk: Desk, skip_image: bool) -> dict[str, Any]:
+    """A1111's answer of `/progress`; all zeros when nothing runs that may be seen."""
+    live = desk.live()
+    job = desk.found(live.job) if live else None
     at = live.progress if live else None
-    wishes = service.wishes()
+    wishes = desk.wishes()
     state = {
         "skipped": "skip" in wishes,
         "interrupted": "interrupt" in wishes,
         "stopping_generation": False,
         "job": f"Batch {at.batch + 1} out of {at.batches}" if at else "",
-        "job_count": at.batches if at else job.request.n_iter if job else 0,
+        "job_count": at.batches if at else getattr(job.request, "n_iter", 1) if job else 0,
         "job_timestamp": job.info.get("job_timestamp", "0") if job else "0",
         "job_no": at.batch if at else 0,
         "sampling_step": at.step if at else 0,
@@ -165,25 +226,3 @@ def progress_of(live: Live | None, service: JobService, skip_image: bool) -> dic
         "textinfo": live.phase if live and not at else None,
         "current_task": live.job if live else None,
     }
-
-
-def model_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """An entry of A1111's `/sd-models`; the hashes are null until the file has been read once."""
-    return {
-        "title": checkpoint.title,
-        "model_name": checkpoint.model_name,
-        "hash": checkpoint.short_hash,
-        "sha256": checkpoint.sha256,
-        "filename": str(checkpoint.path),
-        "config": None,
-    }
-
-
-def decode_base64(field: str, text: str) -> bytes:
-    """The bytes of base64 text, bare or as a data URL."""
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError(field, f"{field} is not valid base64: {error}. Send the file's bytes in base64.") from error

@@ -7,9 +7,9 @@ from starlette.testclient import TestClient
 
 from modules.api.app import build_api
 from modules.core.flags import Flags
-from modules.engine.build import build_engine
 from modules.jobs.executors.inline import InlineExecutor
 from modules.jobs.service import JobService
+from modules.scripts.build import build_engine
 from tests.jobs.helpers import make_service, puppet_process
 from tests.tiny import write_tiny
 

@@ -12,9 +12,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from modules.api.guard import MAX_BODY, Guard, host_name
+from modules.api.guard import Guard
+from modules.api.hosts import host_name
+from modules.core.policy import HOME
 
 OWN = {"Host": "127.0.0.1:7860"}
+MAX_BODY = HOME.body
 
 
 async def echo(request) -> PlainTextResponse:
@@ -133,7 +136,7 @@ def test_body_size_as_announced(guarded):
     assert guarded.post("/", content=b"x" * MAX_BODY).text == str(MAX_BODY)
     answer = guarded.post("/", content=b"x" * (MAX_BODY + 1))
     assert answer.status_code == 413
-    assert "16 MB" in answer.json()["detail"]
+    assert "64 MB" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("length", [b"9" * 30, b"99999999999"])
@@ -166,6 +169,7 @@ def test_headers_on_every_answer(client):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["x-frame-options"] == "SAMEORIGIN"
+        assert "frame-ancestors 'self'" in headers["content-security-policy"]
         assert "access-control-allow-origin" not in headers
 
 

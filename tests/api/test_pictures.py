@@ -1,7 +1,10 @@
 """Pictures and jobs by id."""
 
+import base64
+
 import pytest
 
+from modules.images.encode import read_infotext
 from modules.jobs.live import Live
 from tests.jobs.helpers import play
 from tests.server import until
@@ -38,6 +41,18 @@ def test_download(client, draw, service):
     assert "%C3%A4" in disposition
     assert '"' not in disposition
     assert ";" not in disposition.removeprefix("attachment;")
+
+
+@pytest.mark.parametrize(("format", "mime"), [("jpeg", "image/jpeg"), ("webp", "image/webp"), ("avif", "image/avif")])
+def test_formats(client, draw, service, format, mime):
+    for kept in (True, False):
+        answer = draw(save_images=kept, seed=4, override_settings={"samples_format": format})
+        image = service.images(service.store.recent(1)[0].id)[0]
+        found = client.get(f"/atelier/images/{image.id}")
+        assert (found.headers["content-type"], image.kept) == (mime, kept)
+        assert found.content == image.path.read_bytes() == base64.b64decode(answer["images"][0])
+        assert read_infotext(found.content) == image.infotext
+        assert image.path.suffix.startswith(f".{format}" if kept or format != "jpeg" else ".jpg")
 
 
 def test_deleted_meanwhile(client, image):

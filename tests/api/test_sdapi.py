@@ -19,7 +19,17 @@ from tests.server import until
 RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_api.json").read_text())
 
 
-OURS = {"cfg_rescale", *TECHNIQUES}  # no such fields in A1111
+OURS = {
+    "control",
+    "cfg_rescale",
+    "distilled_cfg_scale",
+    "hr_cfg",
+    "hr_distilled_cfg",
+    "detail",
+    *("dynamic_prompts", "dp_combinatorial", "dp_combinatorial_batches", "dp_max_generations"),
+    *("dp_fixed_seed", "dp_unlink_seed"),
+    *TECHNIQUES,
+}  # no such fields in A1111
 
 
 def decoded(text: str) -> Image.Image:
@@ -138,10 +148,9 @@ def test_force_task_id(draw, service, client):
 @pytest.mark.parametrize("name", sorted(NOT_YET))
 def test_what_is_not_there_yet_is_refused_by_name(client, service, name):
     wrong = {
-        "styles": ["x"],
         "override_settings_restore_afterwards": False,
-        **dict.fromkeys(("enable_hr", "restore_faces"), True),
-        **dict.fromkeys(("firstpass_image", "script_name", "infotext"), "x"),
+        "restore_faces": True,
+        **dict.fromkeys(("script_name", "infotext"), "x"),
     }.get(name, 0.5)
     before = service.store.recent(1)
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", name: wrong})
@@ -155,6 +164,53 @@ def test_helpers_of_what_is_not_used_are_accepted(draw):
     draw(
         hr_scale=3, hr_upscaler="Latent", refiner_switch_at=0.8, subseed=7, denoising_strength=0.7, restore_faces=False
     )
+
+
+def test_hires_fix(draw, service):
+    answer = draw(enable_hr=True, hr_scale=1.5, hr_second_pass_steps=1, denoising_strength=0.5, hr_prompt="a blue star")
+    info = json.loads(answer["info"])
+    fields = parse_infotext(info["infotexts"][0]).fields
+    assert (fields["Hires upscale"], fields["Hires upscaler"], fields["Hires steps"]) == ("1.5", "Latent", "1")
+    assert (info["denoising_strength"], fields["Hires prompt"], info["width"]) == (0.5, "a blue star", 64)
+    assert decoded(answer["images"][0]).size == (96, 96)
+
+    copies = {"save_images_before_highres_fix": True}
+    draw(enable_hr=True, hr_second_pass_steps=1, seed=77, save_images=True, override_settings=copies)
+    kept = sorted(path.name.partition("-")[2] for path in service.paths.outputs.rglob("*-77*"))
+    assert kept == ["77-before-highres-fix.png", "77.png"]
+
+    first = draw()["images"][0]
+    again = draw(enable_hr=True, firstpass_image=first, hr_upscaler="Lanczos", hr_resize_x=128)
+    assert decoded(again["images"][0]).size == (128, 128)
+
+
+def test_old_names_of_the_first_passs_size():
+    body = {"enable_hr": True, "width": 1024, "height": 768}
+    request = Txt2ImgBody(**body, firstphase_width=512, firstphase_height=0).to_request()
+    assert (request.width, request.height, request.target.final()) == (512, 384, (1024, 768))
+    plain = Txt2ImgBody(**{**body, "enable_hr": False}, firstphase_width=512).to_request()
+    assert (plain.width, plain.enable_hr) == (1024, False)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"hr_upscaler": "Latnt"}, 'hr_upscaler "Latnt" is not known. Nearest: Latent'),
+        ({"hr_sampler_name": "Eulr"}, 'hr_sampler_name "Eulr" is not known. '),
+        ({"hr_scheduler": "Karas"}, 'hr_scheduler "Karas" is not known. '),
+        ({"hr_checkpoint_name": "nowhere"}, 'hr_checkpoint_name "nowhere" is not known. '),
+        ({"hr_resize_x": 100_000}, "hr_resize_x is 100000"),
+        ({"hr_scale": 0}, "hr_scale is 0"),
+        ({"firstpass_image": "x"}, "firstpass_image is not valid base64"),
+        ({"firstpass_image": "eHh4"}, "firstpass_image is no whole picture"),
+    ],
+)
+def test_what_is_wrong_with_hires_fix_is_named(client, service, values, words):
+    before = service.store.recent(1)
+    answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "enable_hr": True, **values})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(words)
+    assert service.store.recent(1) == before
 
 
 def test_an_unknown_refiner_is_named(client, service):
@@ -193,12 +249,69 @@ def test_models(client, draw):
     assert client.post("/sdapi/v1/refresh-checkpoints").status_code == 200
 
 
+def test_separate_parts_are_listed_as_forge_does(client, service):
+    path = service.paths.models[0] / "VAE" / "ae.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    found = client.get("/sdapi/v1/sd-modules").json()
+    path.unlink()
+    assert {"model_name": "ae.safetensors", "filename": str(path)} in found
+
+
+def test_unload_and_reload(client, service, draw):
+    picture = pixels(draw(seed=3))
+    kept = service._executor._runner._tools.models._kept
+    assert kept._all
+    assert client.post("/sdapi/v1/unload-checkpoint").json() == {}
+    assert not kept._all
+    assert pixels(draw(seed=3)) == picture  # loaded again by itself
+    assert client.post("/sdapi/v1/unload-checkpoint").json() == {}
+    assert client.post("/sdapi/v1/reload-checkpoint").json() == {}
+    assert [one.model.name for one in kept._all] == ["tiny"]
+
+
+def test_reload_of_a_checkpoint_that_is_gone(client, service, draw):
+    draw()
+    file = service.paths.data / "models" / "Stable-diffusion" / "tiny.safetensors"
+    file.rename(file.with_suffix(".moved"))
+    try:
+        answer = client.post("/sdapi/v1/reload-checkpoint")
+        assert answer.status_code == 422
+        assert 'sd_model_checkpoint "tiny" is not known' in answer.json()["detail"]
+        assert draw(override_settings={"sd_model_checkpoint": "other"})["images"]
+    finally:
+        file.with_suffix(".moved").rename(file)
+    assert client.post("/sdapi/v1/reload-checkpoint").status_code == 200
+
+
 def test_options(client, service):
     options = client.get("/sdapi/v1/options").json()
-    ours = {"engine_stall_seconds", "results_keep_days", "restart_noise"}  # no such things in A1111
-    for name, value in options.items():
-        assert name in RECORDED["options"] or name in ours, name
-        if name in RECORDED["options"]:
+    ours = {
+        "engine_stall_seconds",
+        "forge_additional_modules",
+        *("downloads_at_once", "huggingface_endpoint", "civitai_endpoint", "sd3_enable_t5"),
+        "results_keep_days",
+        *("restart_noise", "gallery_folders", "gallery_trash_days"),
+        *("SCUNET_tile", "SCUNET_tile_overlap", "SWIN_tile", "SWIN_tile_overlap"),  # of A1111's own extensions
+        *("ad_bbox_sortby", "ad_same_seed_for_each_tab"),
+        *("wildcard_dir", "dp_ignore_whitespace", "dp_write_raw_template"),
+        "take_over_roots",
+        "tcd_gamma",
+        "unload_idle_minutes",
+    }  # no such things in A1111
+    unrecorded = (
+        "grid_format",
+        "sd_vae_",
+        "infotext_styles",
+        "extra_networks_",
+        "lora_preferred_name",
+        "control_net_",
+        "keyedit_",
+        "notification_",
+    )
+    for name, value in options.items():  # A1111 has the unrecorded ones, too
+        assert name in RECORDED["options"] or name in ours or name.startswith(unrecorded), name
+        if RECORDED["options"].get(name) is not None:
             assert isinstance(value, (type(RECORDED["options"][name]), float | int)), name
     assert (
         client.post("/sdapi/v1/options", json={"eta_ancestral": 0.25, "sd_model_checkpoint": "other"}).status_code
@@ -226,6 +339,7 @@ def test_options(client, service):
         ({"samples_filename_pattern": "\ud800"}, "samples_filename_pattern"),
         ({"outdir_txt2img_samples": str(Path(__file__).parents[2] / "webui")}, "holds the program"),
         ({"\ud800": 1}, "option"),
+        ({"take_over_roots": "/nonexistent"}, "/nonexistent"),
     ],
 )
 def test_wrong_options_change_nothing(client, options, named):
@@ -345,7 +459,7 @@ def png(size: tuple[int, int], mode: str = "1") -> bytes:
     ("image", "words"),
     [
         ("!!", "base64"),
-        ("", "PNG"),
+        ("", "empty"),
         (base64.b64encode(b"<svg/>").decode(), "PNG"),
         (base64.b64encode(encode_png(noise(1, 900), None)[:400]).decode(), "PNG"),
         (base64.b64encode(png((9000, 9000))).decode(), "megapixels"),

@@ -1,11 +1,16 @@
 """Guidance techniques over the API: own fields, and Forge's scripts by title."""
 
+import base64
 import json
 
 import pytest
+from PIL import Image
 
 from modules.api.always_on import SCRIPTS
 from modules.api.bodies import Txt2ImgBody
+from modules.api.img2img import Img2ImgBody
+from modules.core.errors import InputError
+from modules.images.encode import encode_png
 from modules.requests.guidance import TECHNIQUES, FreeU
 
 FREEU, SAG, PAG, FIX = SCRIPTS
@@ -21,6 +26,7 @@ def scripts(**by_title):
 
 
 def test_own_fields():
+    assert requested(distilled_cfg_scale=2).distilled_cfg_scale == 2
     request = requested(tiling=True, cfg_rescale=0.5, freeu={"b1": 1.3}, self_attention_guidance={})
     assert (request.tiling, request.cfg_rescale, request.freeu) == (True, 0.5, FreeU.model_validate({"b1": 1.3}))
     assert request.self_attention_guidance is not None
@@ -74,6 +80,7 @@ def test_few_arguments_are_the_defaults_and_none_is_off(title):
         ({"freeu": {"nope": 1}}, "freeu.nope"),
         ({"freeu": 5}, "freeu"),
         ({"cfg_rescale": 2}, "cfg_rescale is 2"),
+        ({"distilled_cfg_scale": -1}, "distilled_cfg_scale is -1"),
         ({"tiling": "perhaps"}, "tiling"),
         ({"override_settings": {"token_merging_ratio": 0.95}}, "token_merging_ratio"),
     ],
@@ -103,3 +110,75 @@ def test_a_picture_with_all_of_them(draw):
         assert key in text
     assert answer["images"] != plain["images"]
     assert "freeu" not in json.loads(plain["info"])["infotexts"][0]
+
+
+def test_tiled_diffusion_by_the_extensions_arguments():
+    region = [True, 0.0, 0.5, 0.5, 0.5, "a cat", "blurry", "Foreground", 0.3, 7]
+    args = [True, "Mixture of Diffusers", False, True, 1024, 1024, 64, 48, 16, 2, "None", 2, *[False] * 1, 10, 1, 1, 64]
+    request = scripts(**{"Tiled Diffusion": [*args, False, True, False, False, *region, *([False] + region[1:])]})
+    own = {"method": "Mixture of Diffusers", "tile_width": 64, "tile_height": 48, "overlap": 16, "tile_batch_size": 2}
+    text = "0, 0.5, 0.5, 0.5, Foreground, 0.3, 7 | a cat | blurry"
+    assert request == requested(tiled_diffusion={**own, "draw_background": False, "regions": text})
+    forge = scripts(**{"multidiffusion integrated": [True, "MultiDiffusion", 768, 512, 64, 4]})
+    assert forge == requested(tiled_diffusion={"tile_width": 96, "tile_height": 64, "overlap": 8})
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([True, "MultiDiffusion", True], "send width and height instead"),
+        (
+            [True, "MultiDiffusion", False, True, 512, 512, 64, 64, 8, 1, "None", 2, True, 500],
+            "tiled_diffusion.noise_inverse_steps",
+        ),
+        ([True, "Magic"], "tiled_diffusion.method is"),
+        (
+            [True, "MultiDiffusion", *[False] * 4, 64, 64, 8, 1, "None", 2, *[False] * 6, True, True, False, True, 7],
+            "a region",
+        ),
+    ],
+)
+def test_wrong_arguments_of_tiled_diffusion(args, words):
+    with pytest.raises(InputError, match=words):
+        scripts(**{"Tiled Diffusion": args})
+
+
+def test_adetailers_arguments():
+    face = {
+        "ad_model": "mediapipe_face_full",
+        "ad_confidence": 0.4,
+        "ad_controlnet_model": "None",
+        "ad_restore_face": False,
+    }
+    own = requested(detail=[{"ad_model": "mediapipe_face_full", "ad_confidence": 0.4}, {}])
+    for args in ([True, False, face, {}], [True, face, {}], [face, {}]):
+        assert scripts(ADetailer=args) == own
+    assert scripts(adetailer=[False, False, face]) == requested() and scripts(ADetailer=[]) == requested()
+    for args, words in (
+        ([True, False, 5], "an object for each pass"),
+        ([{"ad_modle": "x"}], "ad_modle"),
+        ([{"ad_controlnet_model": "control"}], "no ControlNet of their own"),
+        ([{"ad_restore_face": True}], "ad_restore_face"),
+        ([{"ad_confidence": 5}], "detail.0.ad_confidence"),
+    ):
+        with pytest.raises(InputError, match=words):
+            scripts(ADetailer=args)
+
+
+def test_tiled_diffusion_enlarges_what_it_is_given():
+    picture = base64.b64encode(encode_png(Image.new("RGB", (100, 60)), None)).decode()
+
+    def sent(*arguments, **values):
+        script = {"Tiled Diffusion": {"args": [True, "MultiDiffusion", False, *arguments]}}
+        body = Img2ImgBody.model_validate({"init_images": [picture], "alwayson_scripts": script, **values})
+        return body.to_request()
+
+    kept = sent(True, 0, 0, 64, 64, 8, 1, "Lanczos", 2.5, True, 5, 2, 0.5, 32)
+    assert (kept.width, kept.height) == (248, 144)
+    assert kept.override_settings == {"upscaler_for_img2img": "Lanczos"}
+    assert kept.tiled_diffusion.noise_inverse
+    assert (kept.tiled_diffusion.noise_inverse_steps, kept.tiled_diffusion.noise_inverse_renoise_kernel) == (5, 32)
+    given = sent(False, 0, 0, 64, 64, 8, 1, "None", 2, width=256, height=128)
+    assert (given.width, given.height, given.override_settings) == (256, 128, {})
+    with pytest.raises(InputError, match="send a name and 1 to 8"):
+        sent(True, 0, 0, 64, 64, 8, 1, "Lanczos", 9)

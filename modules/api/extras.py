@@ -1,0 +1,155 @@
+"""A1111's routes for finished pictures: `/sdapi/v1/extra-*`, and its lists of what they can be done with."""
+
+import base64
+import html
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from modules.api.bodies import Body
+from modules.api.callers import Caller
+from modules.api.encoded import decode_base64
+from modules.api.errors import JobFailed
+from modules.api.paths import told_path
+from modules.api.pictures import read_picture
+from modules.core.errors import InputError, QueueFull
+from modules.core.user import User
+from modules.core.validation import Number, Text, Whole
+from modules.images.reading import take_picture
+from modules.jobs.desk import Desk
+from modules.jobs.service import JobService
+from modules.jobs.store import ENDED, Job
+from modules.library.extras_files import FACES
+from modules.library.upscalers import PLAIN, UpscalerFile
+from modules.requests.extras import MAX_PICTURES, ExtrasRequest, make_extras_request
+from modules.requests.hires import LATENT_MODES
+
+PLAIN_SCALE = 4.0
+SAME = (
+    *("resize_mode", "gfpgan_visibility", "codeformer_visibility", "codeformer_weight", "upscaling_resize"),
+    *("upscaling_resize_w", "upscaling_resize_h", "upscaling_crop", "upscaler_1", "upscaler_2"),
+    "extras_upscaler_2_visibility",
+)
+"""Fields that the body and the request both have."""
+
+
+class ExtrasBody(Body):
+    """What both routes take. `upscale_first` has no effect, as in A1111: pictures are made larger before faces are restored."""
+
+    resize_mode: Whole = 0
+    show_extras_results: bool = True
+    gfpgan_visibility: Number = 0
+    codeformer_visibility: Number = 0
+    codeformer_weight: Number = 0
+    upscaling_resize: Number = 2
+    upscaling_resize_w: Whole = 512
+    upscaling_resize_h: Whole = 512
+    upscaling_crop: bool = True
+    upscaler_1: Text = "None"
+    upscaler_2: Text = "None"
+    extras_upscaler_2_visibility: Number = 0
+    upscale_first: bool = False
+
+    def request(self, files: list[tuple[str, str, str]]) -> ExtrasRequest:
+        """The request for pictures (field, base64, name); raises InputError."""
+        images = [take_picture(field, decode_base64(field, data)) for field, data, _ in files]
+        values = {name: getattr(self, name) for name in SAME}
+        names = [name for _, _, name in files]
+        return make_extras_request({**values, "images": images, "names": names, "save_images": False})
+
+
+class SingleBody(ExtrasBody):
+    """`POST /sdapi/v1/extra-single-image`."""
+
+    image: Text = ""
+
+
+class FileBody(Body):
+    """One picture of a batch."""
+
+    data: Text
+    name: Text
+
+
+class BatchBody(ExtrasBody):
+    """`POST /sdapi/v1/extra-batch-images`."""
+
+    imageList: list[FileBody]
+
+
+def build_extras(service: JobService) -> APIRouter:
+    """All of them."""
+    router = APIRouter()
+
+    @router.post("/sdapi/v1/extra-single-image")
+    async def extra_single_image(body: SingleBody, caller: Caller) -> dict[str, Any]:
+        request = await run_in_threadpool(body.request, [("image", body.image, "")])
+        pictures, words = await done(service.desk(caller), request)
+        shown = pictures[0] if body.show_extras_results and pictures else ""
+        return {"html_info": words, "image": shown}
+
+    @router.post("/sdapi/v1/extra-batch-images")
+    async def extra_batch_images(body: BatchBody, caller: Caller) -> dict[str, Any]:
+        if not 0 < len(body.imageList) <= MAX_PICTURES:
+            raise InputError("imageList", f"imageList holds {len(body.imageList)} pictures: send 1 to {MAX_PICTURES}.")
+        files = [(f"imageList.{i}.data", file.data, file.name) for i, file in enumerate(body.imageList)]
+        request = await run_in_threadpool(body.request, files)
+        pictures, words = await done(service.desk(caller), request)
+        return {"html_info": words, "images": pictures if body.show_extras_results else []}
+
+    _add_lists(router, service)
+    return router
+
+
+def _add_lists(router: APIRouter, service: JobService) -> None:
+    upscaler_files = service.extras.upscalers
+
+    @router.get("/sdapi/v1/upscalers")
+    def upscalers(caller: Caller) -> list[dict[str, Any]]:
+        plain = [upscaler_of(name, caller) for name in PLAIN]
+        return [*plain, *(upscaler_of(file, caller) for file in upscaler_files.list())]
+
+    @router.get("/sdapi/v1/latent-upscale-modes")
+    def latent_upscale_modes() -> list[dict[str, Any]]:
+        return [{"name": name} for name in LATENT_MODES]
+
+    @router.get("/sdapi/v1/face-restorers")
+    def face_restorers(caller: Caller) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "cmd_dir": told_path(service.paths.own(FACES[name][0]), caller)}
+            for name in ("CodeFormer", "GFPGAN")
+        ]
+
+    @router.get("/sdapi/v1/realesrgan-models")
+    def realesrgan_models(caller: Caller) -> list[dict[str, Any]]:
+        files = [file for file in upscaler_files.list() if file.name.startswith("R-ESRGAN")]
+        return [{"name": file.name, "path": told_path(file.path, caller), "scale": file.scale} for file in files]
+
+
+def upscaler_of(file: UpscalerFile | str, user: User) -> dict[str, Any]:
+    """An entry of A1111's `/upscalers`."""
+    if isinstance(file, str):
+        return {"name": file, "model_name": None, "model_path": None, "model_url": None, "scale": PLAIN_SCALE}
+    return {
+        "name": file.name,
+        "model_name": file.path.stem,
+        "model_path": told_path(file.path, user),
+        "model_url": None,
+        "scale": float(file.scale),
+    }
+
+
+async def done(desk: Desk, request: ExtrasRequest) -> tuple[list[str], str]:
+    """The pictures in base64 and what was done in words of HTML, once the job has ended; raises JobFailed, QueueFull."""
+    job: Job = await run_in_threadpool(desk.submit, request, channel="api")
+    async for seen in desk.watch(job.id):
+        job = seen
+    if job.state not in ENDED:
+        raise QueueFull(f'The server is being stopped. Job "{job.id}" goes on when it starts again.')
+    if job.state == "failed":
+        raise JobFailed(job.info.get("kind") or "EngineDied", job.message or "The job failed.", job.info.get("field"))
+    images = desk.images(job.id)
+    pictures = await run_in_threadpool(lambda: [base64.b64encode(read_picture(image)).decode() for image in images])
+    words = "<br>\n".join(html.escape(line) for line in str(job.info.get("html_info", "")).split("\n"))
+    return pictures, f"<p>{words}</p>"
