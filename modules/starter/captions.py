@@ -32,11 +32,12 @@ STYLE_NOUNS = {
     "watercolour": ("a watercolour", "a watercolor painting", "a watercolour painting"),
     "pixel": ("pixel art", "an 8-bit picture", "a pixel art picture"),
     "neon": ("a neon sign", "neon art", "a neon picture"),
+    "parchment": ("a parchment drawing", "an old map", "a parchment"),
 }
 STYLE_TAGS = {
     "flat": ("flat", "flat style", "cartoon", "vector art", "flat illustration"), "line": ("line drawing", "line art", "sketch", "ink drawing"),
     "watercolour": ("watercolour", "watercolor", "watercolour painting"), "pixel": ("pixel art", "pixel art", "8-bit"),
-    "neon": ("neon", "neon", "neon lights", "neon glow"),
+    "neon": ("neon", "neon", "neon lights", "neon glow"), "parchment": ("parchment", "on parchment", "parchment drawing"),
 }  # fmt: skip
 BETWEEN = {
     "left": ("left of", "to the left of", "on the left of"), "right": ("right of", "to the right of", "on the right of"),

@@ -22,6 +22,8 @@ _FIXED: dict[str, RGB] = {
     "window": (186, 226, 246), "flame": (255, 176, 40), "blossom": (250, 130, 170),
 }  # fmt: skip
 _PAPER: RGB = (244, 240, 228)
+_PARCHMENT: RGB = (238, 198, 132)
+_BROWN_INK: RGB = (112, 70, 36)
 
 
 def mix(a: RGB, b: RGB, amount: float) -> RGB:
@@ -50,7 +52,8 @@ def draw(scene: Scene, size: int = 128) -> Image.Image:
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BOX)
 
 
-def _backdrop(scene: Scene, tint: Callable[[RGB], RGB], outline: RGB | None) -> Image.Image:
+def backdrop(scene: Scene, tint: Callable[[RGB], RGB], outline: RGB | None) -> Image.Image:
+    """The place alone, CANVAS pixels square."""
     top, bottom = (tint(c) for c in SKY[scene.place])
     ramp = np.linspace(0, 1, CANVAS)[:, None, None]
     rows = np.asarray(top) * (1 - ramp) + np.asarray(bottom) * ramp
@@ -59,7 +62,7 @@ def _backdrop(scene: Scene, tint: Callable[[RGB], RGB], outline: RGB | None) -> 
     return image
 
 
-def _stamp(image: Image.Image, thing: Thing, colour_of: dict[str, RGB], *edges: tuple[RGB, int]) -> None:
+def stamp(image: Image.Image, thing: Thing, colour_of: dict[str, RGB], *edges: tuple[RGB, int]) -> None:
     """Draws a thing over edges, widest first: (colour, pixels of the canvas beyond the silhouette)."""
     pen = ImageDraw.Draw(image)
     scale = CANVAS / 128
@@ -95,26 +98,34 @@ def _primitive(
             pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
 
-def _flat(scene: Scene) -> Image.Image:
-    image = _backdrop(scene, lambda c: c, None)
+def draw_parchment(scene: Scene, size: int = 128) -> Image.Image:
+    """The scene on tanned paper in brown ink: a style outside the starter's world, for networks to learn."""
+    image = backdrop(scene, lambda c: mix(_PARCHMENT, c, 0.05), mix(_BROWN_INK, _PARCHMENT, 0.3))
     for thing in scene.things:
-        _stamp(image, thing, tones(thing.colour), ((255, 255, 255), 8), ((40, 36, 48), 4))
+        stamp(image, thing, tones(thing.colour), (_BROWN_INK, 8))
+    return image.resize((size, size), Image.Resampling.BOX)
+
+
+def _flat(scene: Scene) -> Image.Image:
+    image = backdrop(scene, lambda c: c, None)
+    for thing in scene.things:
+        stamp(image, thing, tones(thing.colour), ((255, 255, 255), 8), ((40, 36, 48), 4))
     return image
 
 
 def _line(scene: Scene) -> Image.Image:
-    image = _backdrop(scene, lambda c: _PAPER, (128, 120, 116))
+    image = backdrop(scene, lambda c: _PAPER, (128, 120, 116))
     for thing in scene.things:
-        _stamp(image, thing, tones(thing.colour), (_PAPER, 10), ((20, 20, 24), 6))
+        stamp(image, thing, tones(thing.colour), (_PAPER, 10), ((20, 20, 24), 6))
     return image
 
 
 def _watercolour(scene: Scene) -> Image.Image:
-    image = _backdrop(scene, lambda c: mix(c, (255, 253, 246), 0.38), None).filter(ImageFilter.GaussianBlur(4))
+    image = backdrop(scene, lambda c: mix(c, (255, 253, 246), 0.38), None).filter(ImageFilter.GaussianBlur(4))
     for thing in scene.things:
         soft = {tone: mix(c, (255, 250, 240), 0.1) for tone, c in tones(thing.colour).items()}
         edge = mix(soft["dark"], (90, 90, 110), 0.35)
-        _stamp(image, thing, soft, (mix(edge, (255, 255, 255), 0.75), 8), (edge, 3))
+        stamp(image, thing, soft, (mix(edge, (255, 255, 255), 0.75), 8), (edge, 3))
     image = image.filter(ImageFilter.GaussianBlur(1.6))
     pixels = np.asarray(image, dtype=np.float32)
     return Image.fromarray(np.clip(pixels + _blotches(), 0, 255).astype(np.uint8))
@@ -122,22 +133,22 @@ def _watercolour(scene: Scene) -> Image.Image:
 
 def _pixel(scene: Scene) -> Image.Image:
     image = (
-        _backdrop(scene, lambda c: c, None)
+        backdrop(scene, lambda c: c, None)
         .resize((CANVAS // 8, CANVAS // 8), Image.Resampling.NEAREST)
         .resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
     )
     for thing in scene.things:
-        _stamp(image, thing, tones(thing.colour), ((255, 255, 255), 10), ((24, 22, 30), 6))
+        stamp(image, thing, tones(thing.colour), ((255, 255, 255), 10), ((24, 22, 30), 6))
     small = image.resize((CANVAS // 8, CANVAS // 8), Image.Resampling.BOX)
     levels = (np.asarray(small).astype(np.int32) + 16) // 32 * 32
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
 
 
 def _neon(scene: Scene) -> Image.Image:
-    image = _backdrop(scene, lambda c: mix(c, (10, 6, 24), 0.84), mix(NEON[scene.place], (10, 6, 24), 0.25))
+    image = backdrop(scene, lambda c: mix(c, (10, 6, 24), 0.84), mix(NEON[scene.place], (10, 6, 24), 0.25))
     glow = Image.new("RGB", image.size)
     for thing in scene.things:
-        _stamp(
+        stamp(
             glow,
             thing,
             {tone: _glow(thing.colour) for tone in (*_FIXED, "main", "dark", "light")},
@@ -149,7 +160,7 @@ def _neon(scene: Scene) -> Image.Image:
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     for thing in scene.things:
         dimmed = {tone: mix(c, (6, 4, 16), 0.12) for tone, c in tones(thing.colour).items()}
-        _stamp(image, thing, dimmed, (mix(_glow(thing.colour), (255, 255, 255), 0.45), 6))
+        stamp(image, thing, dimmed, (mix(_glow(thing.colour), (255, 255, 255), 0.45), 6))
     return image
 
 

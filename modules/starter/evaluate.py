@@ -14,9 +14,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from modules.core.paths import ROOT
-from modules.devices.choice import choose_compute
+from modules.devices.choice import choose_compute, quick_cpu
+from modules.engine.quantising import quantised
 from modules.families import sd1
 from modules.families.model import LoadedModel
+from modules.families.source import Source
 from modules.families.weights import read_weights
 from modules.sampling.guidance import Guided
 from modules.sampling.noise import NoiseSource
@@ -115,13 +117,19 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--sampler", default="Euler")
     parser.add_argument("--scheduler", default="Automatic")
+    parser.add_argument(
+        "--cpu-precision", choices=["auto", "fp32", "bf16", "int8"], help="through OpenVINO, as app.py's flag"
+    )
     parser.add_argument("--only", action="store_true", help="leave out the trials at CFG 1 and with shuffled prompts")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "starter-evaluation")
     args = parser.parse_args()
 
-    tensors = read_weights(args.checkpoint)
-    model = sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
+    compute = choose_compute(use_cpu=True)
+    if args.cpu_precision:
+        compute = quick_cpu(compute, args.cpu_precision, ROOT / "cache" / "openvino")
+    source = Source(tensors=read_weights(args.checkpoint), name="starter", native_size=128, compute=compute, tell=print)
+    model = quantised(sd1.load(source), print)
     reader = load_reader(READER)
     scenes, prompts = prompts_for(args.number, args.seed)
     options = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.source import Source
 from modules.families.weights import read_weights
 
 from .evaluate import CHECKPOINT, contact_sheet, draw_prompts
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     tensors = read_weights(args.checkpoint)
-    model = sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
+    model = sd1.load(Source(tensors=tensors, name="starter", native_size=128, compute=choose_compute(use_cpu=True)))
     options = {"steps": DEFAULTS["steps"], "sampler": DEFAULTS["sampler_name"], "schedule": DEFAULTS["scheduler"]}
     pixels = draw_prompts(model, EXAMPLES, scale=args.cfg, seed=args.seed, **options)
     contact_sheet(pixels, EXAMPLES, columns=6).save(args.out, optimize=True)

@@ -21,7 +21,7 @@ def scene_at(index: int, seed: int = 0) -> Scene:
 @torch.no_grad()
 def encode_scenes(model: AutoencoderKL, path: Path, *, count: int, seed: int = 0, block: int = 1000) -> None:
     """Writes latents (count, 4, 16, 16) float16, not normalised, to `path`; goes on where a part of them is there."""
-    done = torch.load(path) if path.exists() else torch.empty(0, 4, 16, 16, dtype=torch.float16)
+    done = torch.load(path, weights_only=True) if path.exists() else torch.empty(0, 4, 16, 16, dtype=torch.float16)
     start, had = time.monotonic(), len(done)
     while len(done) < count:
         parts = []

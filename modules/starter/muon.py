@@ -47,7 +47,5 @@ def optimisers(module: nn.Module, *, rate: float, beta2: float, decay: float) ->
     inner = [p for p in module.parameters() if p.ndim > 1 and id(p) not in embeddings and min(p.flatten(1).shape) >= 16]
     chosen = {id(p) for p in inner}
     rest = [p for p in module.parameters() if id(p) not in chosen]
-    return [
-        Muon(inner, lr=rate, weight_decay=decay),
-        torch.optim.AdamW(rest, lr=rate, betas=(0.9, beta2), weight_decay=decay),
-    ]
+    found: list[torch.optim.Optimizer] = [Muon(inner, lr=rate, weight_decay=decay)] if inner else []
+    return [*found, torch.optim.AdamW(rest, lr=rate, betas=(0.9, beta2), weight_decay=decay)] if rest else found

@@ -42,7 +42,7 @@ def run(stage: str, work: Path, *, minutes: float, scenes: int, seed: int) -> No
             work / "unet.pt",
             budget,
             text=text,
-            latents=torch.load(work / "latents.pt"),
+            latents=torch.load(work / "latents.pt", weights_only=True),
             autoencoder=autoencoder,
             seed=seed,
         )
@@ -61,7 +61,7 @@ def write(work: Path) -> None:
     polished = work / "polished.pt"
     autoencoder = trained(make_autoencoder(), polished if polished.exists() else work / "autoencoder.pt")
     text = trained(Schooled(), work / "text.pt").encoder
-    fold(autoencoder, *statistics(torch.load(work / "latents.pt")))
+    fold(autoencoder, *statistics(torch.load(work / "latents.pt", weights_only=True)))
     export(CHECKPOINT, trained(Hinted(), work / "unet.pt").unet, autoencoder, text)
     print(f"{CHECKPOINT}: {CHECKPOINT.stat().st_size / 1e6:.1f} MB")
 

@@ -7,6 +7,7 @@ import torch
 
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.source import Source
 from modules.families.weights import read_weights
 from modules.library.header import read_header
 from modules.starter.evaluate import CHECKPOINT, READER, draw_prompts, prompts_for, table, verdicts
@@ -19,7 +20,7 @@ from modules.starter.reader import load_reader
 @pytest.fixture(scope="module")
 def model():
     tensors = read_weights(CHECKPOINT)
-    return sd1.load(tensors, name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True))
+    return sd1.load(Source(tensors=tensors, name="starter", native_size=128, compute=choose_compute(use_cpu=True)))
 
 
 def test_sizes_of_the_files():
