@@ -1,22 +1,24 @@
-"""`python -m modules.bench_sampling`: what prompts and samplers cost beside the model.
+"""What prompts and samplers cost beside the model.
 
 prompt              median of 1,000 prompts of 200 tokens, read and encoded by the starter
 Euler, ...          a sampler's own time a step at 512x512 (4x64x64 latents), its model answering at once, and what share
                     that is of one guided step (batch 2) of a U-Net of SD 1.5's size on this machine
 """
 
-import argparse
 import random
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from modules.bench.subject import Subject
+from modules.bench.table import NAME, Column, Row, Table, timed
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.source import Source
 from modules.families.weights import read_weights
 from modules.prompting.tokenizer import build_tokenizer
 from modules.sampling.denoiser import NoiseLevels, scaled_linear_alphas_cumprod
@@ -29,29 +31,34 @@ from modules.starter.evaluate import CHECKPOINT
 STEPS = 20
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m modules.bench_sampling", description="Measures prompts and samplers."
-    )
-    parser.add_argument("--prompts", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each sampler to take the median of")
-    options = parser.parse_args()
-    device = choose_compute().device
-    print(f"| prompt of 200 tokens | {prompt_seconds(options.prompts) * 1000:.1f} ms |", flush=True)
+PROMPTS = 1000
+COLUMNS = (
+    replace(NAME, label="beside the model"),
+    Column(name="seconds", label="time", form="{:.5f} s"),
+    Column(name="share", label="share of a step", form="{:.2%}"),
+)
+
+
+def tables(subject: Subject) -> Iterator[Table]:
+    """One."""
+    rows = measured(choose_compute(use_cpu=subject.flags.use_cpu).device, subject.rounds)
+    yield Table(name="sampling", title="Prompts and samplers", columns=COLUMNS, rows=rows)
+
+
+def measured(device: torch.device, rounds: int) -> Iterator[Row]:
+    """Prompts, a step of SD 1.5's U-Net, and each sampler."""
+    yield {"name": "prompt of 200 tokens", "seconds": prompt_seconds(PROMPTS)}
     step = unet_seconds(device)
-    print(
-        f"| U-Net of SD 1.5's size, one guided step | {step * 1000:.0f} ms |\n\n| sampler | own time a step | share |"
-    )
+    yield {"name": "U-Net of SD 1.5's size, one guided step", "seconds": step}
     for name, sampler in build_samplers().items():
-        own = statistics.median(sampler_seconds(sampler, device) for _ in range(options.rounds)) / STEPS
-        print(f"| {name} | {own * 1000:.2f} ms | {own / step:.2%} |", flush=True)
+        own = statistics.median(sampler_seconds(sampler, device) for _ in range(rounds)) / STEPS
+        yield {"name": name, "seconds": own, "share": own / step}
 
 
 def prompt_seconds(count: int) -> float:
     """Median time to encode one of `count` different prompts of 200 tokens, some of them weighed."""
     model = sd1.load(
-        read_weights(CHECKPOINT), name="starter", sha256="", native_size=128, compute=choose_compute(use_cpu=True)
+        Source(tensors=read_weights(CHECKPOINT), name="starter", native_size=128, compute=choose_compute(use_cpu=True))
     )
     tokenizer, rng = build_tokenizer(), random.Random(0)
     times = []
@@ -116,14 +123,3 @@ def sampler_seconds(sampler: Sampler, device: torch.device) -> float:
 def _finish(result: Tensor) -> None:
     """Waits for the device."""
     result.flatten()[0].item()
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    main()

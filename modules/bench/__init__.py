@@ -1,0 +1,1 @@
+"""The benchmark: what this machine makes of a checkpoint, a file a topic."""
