@@ -5,29 +5,62 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from modules.jobs.service import JobService
-from webui.parts.quicksettings import build_checkpoint_picker
+from modules.library.downloads.queue import Downloads
+from webui.gallery import build_gallery
+from webui.parts.quicksettings import build_quicksettings
 from webui.stream import ASSETS, build_router
+from webui.tabs.extras import ExtrasTab
+from webui.tabs.gallery import build_gallery_tab
+from webui.tabs.img2img import Img2ImgTab
+from webui.tabs.merger import MergerTab
+from webui.tabs.models import build_models_tab
+from webui.tabs.png_info import build_png_info_tab
+from webui.tabs.queue import build_queue_tab
+from webui.tabs.settings import build_settings_tab
 from webui.tabs.txt2img import Txt2ImgTab
 
+STYLES = (
+    "page",
+    "control",
+    "models",
+    "merging",
+    "extras",
+    "pictures",
+    "png_info",
+    "queue",
+    "album",
+    "settings",
+    "cards",
+)
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
 
-def build_page(service: JobService) -> gr.Blocks:
-    """The whole page over that service."""
+def build_page(service: JobService, downloads: Downloads | None = None) -> gr.Blocks:
+    """The whole page over that service; without `downloads` it has no tab Models."""
     with gr.Blocks(title="Atelier", analytics_enabled=False, fill_width=True) as page:
-        picker, refresh = build_checkpoint_picker()
+        picker, modules, refresh = build_quicksettings()
         with gr.Tabs(elem_id="tabs"):
-            tab = Txt2ImgTab(service, picker, refresh)
-        tab.on_load(page)
+            drawing = [kind(service, picker, modules, refresh) for kind in (Txt2ImgTab, Img2ImgTab)]
+            ExtrasTab(service)
+            build_png_info_tab()
+            MergerTab(service)
+            if downloads is not None:
+                build_models_tab()
+            build_gallery_tab()
+            build_queue_tab()
+            build_settings_tab()
+        for tab in drawing:
+            tab.on_load(page)
     return page
 
 
-def mount_page(app: FastAPI, service: JobService) -> FastAPI:
+def mount_page(app: FastAPI, service: JobService, downloads: Downloads | None = None) -> FastAPI:
     """Serve the page at "/" of `app`, and what it needs below "/atelier". Nothing is fetched from other machines."""
     app.include_router(build_router(service))
+    app.include_router(build_gallery(service))
     app.mount("/atelier/page", StaticFiles(directory=ASSETS))
-    page = build_page(service)
+    page = build_page(service, downloads)
     page.queue(default_concurrency_limit=4, max_size=200)
     return gr.mount_gradio_app(
         app,
@@ -36,7 +69,7 @@ def mount_page(app: FastAPI, service: JobService) -> FastAPI:
         theme=gr.themes.Default(font=SANS, font_mono=MONO, spacing_size="sm").set(
             layout_gap="8px", block_padding="6px 10px", input_padding="6px 8px"
         ),
-        head='<link rel="stylesheet" href="atelier/page/page.css">',
+        head="".join(f'<link rel="stylesheet" href="atelier/page/{name}.css">' for name in STYLES),
         footer_links=[],
         run_history=False,
         show_error=False,

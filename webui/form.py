@@ -1,21 +1,31 @@
 """The form's values: to a request, from defaults and from infotext. Knows nothing of gradio."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from modules.core.errors import AtelierError, InputError, UnknownName, short
 from modules.core.settings import Settings
-from modules.images.infotext import parse_infotext, to_request_values
-from modules.images.overrides import CHECKPOINT, CHECKPOINT_KEYS, from_entries, overrides, to_entries
+from modules.images.infotext import Infotext, parse_infotext, to_request_values
+from modules.images.overrides import CHECKPOINT, CHECKPOINT_KEYS, from_entries, modules_of, overrides, to_entries
 from modules.library.checkpoints import Checkpoints, page_defaults
 from modules.requests.catalogue import Catalogue
 from modules.requests.guidance import ENABLED, TECHNIQUES, flat_names, flattened, gathered, label_of
+from modules.requests.img2img import Img2ImgRequest
 from modules.requests.txt2img import Txt2ImgRequest, make_request
+from webui import hires_form, seed_form
+from webui.control_form import CONTROL, text_of
+from webui.control_form import LABEL as CONTROL_LABEL
+from webui.control_form import START as NO_CONTROL
+from webui.control_form import check as check_control
+from webui.detail_form import UNIT_CHECKS, UNIT_LABELS, UNIT_STARTS, UNITS, gathered_units, page_name, told_units
 
+MODULES = "forge_additional_modules"  # a setting that the page has a field for
 LABELS = {
     "prompt": "Prompt",
     "negative_prompt": "Negative prompt",
+    "styles": "Styles",
     "sampler_name": "Sampling method",
     "scheduler": "Schedule type",
     "steps": "Sampling steps",
@@ -26,37 +36,86 @@ LABELS = {
     "refiner_checkpoint": "Checkpoint",
     "refiner_switch_at": "Switch at",
     "cfg_scale": "CFG Scale",
+    "distilled_cfg_scale": "Distilled CFG Scale",
     "seed": "Seed",
+    **seed_form.LABELS,
     "override_settings": "Override settings",
     "tiling": "Tiling",
     "cfg_rescale": "CFG rescale",
+    "dynamic_prompts": "Dynamic Prompts enabled",
+    "dp_combinatorial": "Combinatorial generation",
+    "dp_max_generations": "Max generations (0 = all combinations)",
+    "dp_combinatorial_batches": "Combinatorial batches",
+    "dp_fixed_seed": "Fixed seed",
+    "dp_unlink_seed": "Unlink seed from prompt",
+    **UNIT_LABELS,
+    CONTROL: CONTROL_LABEL,
     **{name: label_of(name) for name, *_ in flat_names()},
+    MODULES: "VAE / Text Encoder",
     "sd_model_checkpoint": "Stable Diffusion checkpoint",
 }
 REFINER = {"refiner_checkpoint": "None", "refiner_switch_at": 0.8}  # what its fields start from: without it
 FIELDS = tuple(name for name in LABELS if name != "sd_model_checkpoint")
 FLAT = {name: (field, part) for name, field, part in flat_names()}  # of the techniques' values, in which field each is
 
+DrawRequest = Txt2ImgRequest | Img2ImgRequest
 
-def to_request(values: Mapping[str, Any], checkpoint: str | None) -> Txt2ImgRequest:
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A tab's fields, and how a request is made of their values (raises InputError).
+
+    `starts`: what fields begin with that are not as the request has them. `checks`: of such fields, the value as it may be shown (raises InputError).
+    `read`: an infotext's values for this form.
+    """
+
+    names: tuple[str, ...]
+    make: Callable[[dict[str, Any]], DrawRequest]
+    starts: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    read: Callable[[Infotext], dict[str, Any]] = to_request_values
+
+
+STARTS: dict[str, Any] = {seed_form.SHOW: False, CONTROL: NO_CONTROL}
+CHECKS: dict[str, Callable[[Any], Any]] = {seed_form.SHOW: seed_form.check_box, CONTROL: check_control}
+
+TXT2IMG = Form(
+    names=(*FIELDS, *hires_form.NAMES),
+    make=hires_form.make,
+    starts={**UNIT_STARTS, **hires_form.STARTS, **STARTS},
+    checks={**UNIT_CHECKS, **hires_form.CHECKS, **CHECKS},
+    read=hires_form.read,
+)
+
+
+def to_request(values: Mapping[str, Any], checkpoint: str | None, form: Form = TXT2IMG) -> DrawRequest:
     """The request for one press of Generate; raises InputError naming the first wrong value."""
-    given = {name: values[name] for name in FIELDS if name in values and name not in FLAT}
+    names = (*form.names, "script_name", "script_args")
+    given = {name: values[name] for name in names if name in values and name not in (*FLAT, *UNITS, MODULES)}
     if isinstance(given.get("seed"), str):
         given["seed"] = given["seed"].strip() or -1
+    given = seed_form.counting(given)
     if given.get("tiling") is False:
         given["tiling"] = None  # as the setting says
-    override = {CHECKPOINT: checkpoint} if checkpoint else {}
+    override: dict[str, Any] = {CHECKPOINT: checkpoint} if checkpoint else {}
+    if MODULES in values:
+        override[MODULES] = [*checked_modules(values[MODULES])]
     override.update(from_entries(values.get("override_settings", [])))
-    return _made({**given, **gathered(values), "override_settings": override})
+    return _made({**given, **gathered(values), **gathered_units(values), "override_settings": override}, form)
 
 
-def _made(values: dict[str, Any]) -> Txt2ImgRequest:
-    """`make_request`, whose errors call the techniques' values as the page does."""
+def checked_modules(value: Any) -> tuple[str, ...]:
+    """The names of files as the setting holds them; raises InputError."""
+    return Settings().changed({MODULES: value or []}).stable_diffusion.forge_additional_modules
+
+
+def _made(values: dict[str, Any], form: Form) -> DrawRequest:
+    """The form's request; errors call the techniques' values as the page does."""
     try:
-        return make_request(values)
+        return form.make(values)
     except InputError as error:
         field, _, part = error.field.partition(".")
-        name = next((name for name, where in FLAT.items() if where == (field, part)), None)
+        name = next((name for name, where in FLAT.items() if where == (field, part)), page_name(error.field))
         if name is None:
             raise
         raise InputError(name, error.message.replace(error.field, name, 1)) from error
@@ -64,17 +123,25 @@ def _made(values: dict[str, Any]) -> Txt2ImgRequest:
 
 def shown(name: str, value: Any) -> Any:
     """A request's value as its component shows it: seeds as text, because JavaScript's numbers cannot hold them all."""
-    return str(value) if name == "seed" else bool(value) if name == "tiling" else value
+    if name in ("seed", "subseed"):
+        return str(value)
+    if name in ("seed_resize_from_w", "seed_resize_from_h"):
+        return max(value, 0)  # -1 is what the API calls none
+    return bool(value) if name == "tiling" else value
 
 
-def checked(name: str, value: Any, catalogue: Catalogue) -> Any:
+def checked(name: str, value: Any, catalogue: Catalogue, form: Form = TXT2IMG) -> Any:
     """A value for that field as the page may show it; raises InputError."""
+    if name in form.checks:
+        return form.checks[name](value)
     if name in FLAT:
         field, part = FLAT[name]
         enabled = next(flat for flat, where in FLAT.items() if where == (field, ENABLED))
-        request = to_request({enabled: True, name: value}, None)
+        request = to_request({enabled: True, name: value}, None, form)
         return flattened(request)[name] if part != ENABLED else getattr(request, field) is not None
-    found = getattr(to_request({name: value}, None), name)
+    if name == MODULES:
+        return [*checked_modules(value)]
+    found = getattr(to_request({name: value}, None, form), name)
     if name == "override_settings":
         return list(value)  # as entries
     if name == "sampler_name":
@@ -94,23 +161,26 @@ def schedule_label(name: str, catalogue: Catalogue) -> str:
     raise UnknownName.among("scheduler", name, [entry.label for entry in catalogue.schedules])
 
 
-def usable(values: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+def usable(values: Mapping[str, Any], catalogue: Catalogue, form: Form = TXT2IMG) -> dict[str, Any]:
     """Those of `values` that a field of the form can take. They come from files and browsers: anything may be in them."""
     found = {}
-    for name in FIELDS:
+    for name in form.names:
         if name in values:
             try:
-                found[name] = checked(name, values[name], catalogue)
+                found[name] = checked(name, values[name], catalogue, form)
             except AtelierError:
                 continue
     return found
 
 
-def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue: Catalogue) -> dict[str, Any]:
+def starting_values(
+    checkpoint: str | None, checkpoints: Checkpoints, catalogue: Catalogue, form: Form = TXT2IMG
+) -> dict[str, Any]:
     """What every field starts from: the checkpoint's own defaults, else the request's."""
-    plain = make_request({})
+    plain = form.make({})
+    known = {name for name in form.names if name not in (*FLAT, *form.starts, MODULES)}
     parts = flattened(make_request({field: {} for field in TECHNIQUES}))
-    values = {name: shown(name, getattr(plain, name)) for name in FIELDS if name not in FLAT}
+    values = {name: shown(name, getattr(plain, name)) for name in form.names if name in known} | dict(form.starts)
     values.update({name: value if FLAT[name][1] != ENABLED else False for name, value in parts.items()})
     values.update(REFINER)
     if catalogue.samplers and plain.sampler_name not in (s.name for s in catalogue.samplers):
@@ -119,7 +189,12 @@ def starting_values(checkpoint: str | None, checkpoints: Checkpoints, catalogue:
         own = page_defaults(checkpoints.find(checkpoint or ""))
     except AtelierError:
         own = {}
-    return {**values, **usable(own, catalogue), "override_settings": []}  # a file changes no settings
+    return {
+        **values,
+        **usable(own, catalogue, form),
+        "override_settings": [],
+        MODULES: [],
+    }  # a file changes no settings
 
 
 def remembered(text: Any) -> tuple[str | None, dict[str, Any]]:
@@ -132,7 +207,7 @@ def remembered(text: Any) -> tuple[str | None, dict[str, Any]]:
     return checkpoint if isinstance(checkpoint, str) else None, touched if isinstance(touched, dict) else {}
 
 
-def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list[InputError]]:
+def from_infotext(text: str, catalogue: Catalogue, form: Form = TXT2IMG) -> tuple[dict[str, Any], list[InputError]]:
     """The values that an infotext holds, ready to show, and what is wrong with the others. Techniques that it does not tell
     of were off."""
     parsed = parse_infotext(text)
@@ -141,7 +216,11 @@ def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list
             "prompt",
             "The prompt holds no generation parameters. Paste a picture's infotext into it, then press ↙️ again.",
         )
-    values = {"refiner_checkpoint": None, **to_request_values(parsed)}  # one that it does not tell of was none
+    values = {
+        "refiner_checkpoint": None,
+        MODULES: modules_of(parsed.fields),
+        **form.read(parsed),
+    }  # one that it does not tell of was none
     if "sampler_name" in values:
         try:
             sampler, schedule = catalogue.sampler_and_schedule(values["sampler_name"], values.get("scheduler"))
@@ -149,18 +228,23 @@ def from_infotext(text: str, catalogue: Catalogue) -> tuple[dict[str, Any], list
         except InputError:
             pass  # found again below, and told
     found: dict[str, Any] = {"tiling": False, "cfg_rescale": 0.0}
+    found[seed_form.SHOW] = seed_form.ticked(values)
     found.update({name: False for name, (_, part) in FLAT.items() if part == ENABLED})
-    wrong: list[InputError] = []
-    for field in TECHNIQUES:
-        parts = values.pop(field, None)
+    values[CONTROL] = text_of(values.pop(CONTROL, ()))
+    told, wrong = told_units(values.pop("detail", ()))
+    found.update(told)
+    for technique in TECHNIQUES:
+        parts = values.pop(technique, None)
         if parts is not None:
             try:
-                found.update(flattened(_made({field: parts})))
+                found.update(flattened(_made({technique: parts}, form)))
             except InputError as error:
                 wrong.append(error)
     for name, value in values.items():
+        if name not in form.names:
+            continue
         try:
-            found[name] = checked(name, value, catalogue)
+            found[name] = checked(name, value, catalogue, form)
         except InputError as error:
             wrong.append(error)
     return found, wrong
@@ -178,22 +262,12 @@ def overriding(
     entries = to_entries({option: value for option, value in options.items() if option not in FIELDS})
     said = {key: parsed.fields[key] for key in CHECKPOINT_KEYS if parsed.fields.get(key)}
     for key, name in said.items():
-        found = _found(name, said.get("Model hash", ""), checkpoints)
+        found = checkpoints.told(name, said.get("Model hash", ""))
         if found is not None:
-            return entries if found == checkpoint else [f"{key}: {name}", *entries], None
+            return entries if found.name == checkpoint else [f"{key}: {name}", *entries], None
     if not said:
         return entries, None
     return entries, (
         f"The checkpoint {short(' '.join(reversed(said.values())))} is not here: "
         f"{short(checkpoint or 'the first one')} is used instead."
     )
-
-
-def _found(name: str, said: str, checkpoints: Checkpoints) -> str | None:
-    """The checkpoint of that name or hash, unless its hash is known not to be the one said (A1111's old ones are shorter)."""
-    try:
-        found = checkpoints.find(name)
-    except AtelierError:
-        return None
-    differs = len(said) == 10 and found.short_hash not in (None, said.lower())
-    return None if differs else found.name

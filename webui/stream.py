@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from modules.api.callers import Caller
 from modules.core.errors import NotFound
+from modules.jobs.live import Live
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED, Image, Job
+from webui.merge_form import form_of, labelled
 
 ASSETS = Path(__file__).with_name("assets")
 
@@ -20,29 +23,47 @@ def build_router(service: JobService) -> APIRouter:
     router = APIRouter(prefix="/atelier", include_in_schema=False)
 
     @router.get("/watch/{job_id}")
-    async def watch(job_id: str) -> Response:
+    async def watch(job_id: str, caller: Caller) -> Response:
         try:
-            service.job(job_id)
+            service.desk(caller).job(job_id)
         except NotFound as error:
             return JSONResponse({"detail": error.message}, 404)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events(service, job_id), media_type="text/event-stream", headers=headers)
 
+    @router.get("/notification.mp3")
+    def notification() -> FileResponse:
+        path = service.paths.data / "notification.mp3"
+        if not path.is_file():
+            raise NotFound("There is no notification.mp3 in the data folder.")
+        return FileResponse(path, media_type="audio/mpeg")
+
     return router
 
 
 async def events(service: JobService, job_id: str) -> AsyncIterator[str]:
-    """One event a change, the first at once; each holds the job's state and the pictures that are new since the last."""
+    """One event a change, the first at once; each holds the job's state and the pictures that are new since the last.
+
+    A job that is said to run while nothing is known of its running is just beginning or ending: the next change tells.
+    """
     sent: set[int] = set()
     async for job in service.watch(job_id):
+        live = service.live(job_id)
+        if job.state == "running" and not live:
+            continue
         images = [image for image in service.images(job_id) if image.id not in sent]
         sent.update(image.id for image in images)
-        yield f"data: {json.dumps(report(service, job, images))}\n\n"
+        yield f"data: {json.dumps(report(service, job, live, images))}\n\n"
 
 
-def report(service: JobService, job: Job, images: list[Image]) -> dict[str, Any]:
+def told(job: Job) -> str | None:
+    """The job's message; of the merger's, with fields called as the page calls them."""
+    form = form_of(job.request)
+    return labelled(form, job.info.get("field"), job.message) if form and job.message else job.message
+
+
+def report(service: JobService, job: Job, live: Live | None, images: list[Image]) -> dict[str, Any]:
     """What the page shows of a job. Batches count from 1; `left` is in seconds; seeds are text, as JavaScript needs."""
-    live = service.live(job.id)
     progress = live.progress if live else None
     return {
         "job": job.id,
@@ -64,10 +85,12 @@ def report(service: JobService, job: Job, images: list[Image]) -> dict[str, Any]
         "left": live.seconds_left if live else None,
         "preview": live.preview_number if live else 0,
         "warnings": list(live.warnings) if live else [],
-        "message": job.message,
+        "message": told(job),
         "took": job.ended - job.started if job.ended and job.started else None,
-        "prompt": job.request.prompt,
-        "count": job.request.count,
+        "prompt": getattr(job.request, "prompt", ""),
+        "count": getattr(job.request, "count", 0),
+        "result": job.info.get("result"),
+        "hidden": job.info.get("hidden", []),
         "pictures": [
             {
                 "id": image.id,
@@ -75,6 +98,7 @@ def report(service: JobService, job: Job, images: list[Image]) -> dict[str, Any]
                 "seed": str(image.seed),
                 "infotext": image.infotext,
                 "incomplete": image.incomplete,
+                "ending": image.path.suffix,
             }
             for image in images
         ],

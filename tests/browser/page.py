@@ -4,18 +4,25 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-TELL = """() => {
+TELL = """(key) => {
   window.told = false;
-  const observer = new MutationObserver(() => { window.told = true; observer.disconnect(); });
+  const followed = () => sessionStorage.getItem(key);
+  const before = followed(); // after a reload the page may yet tell of this one
+  const observer = new MutationObserver(() => {
+    if (followed() === before) return;
+    window.told = true;
+    observer.disconnect();
+  });
   observer.observe(document.body, { attributeFilter: ["data-job"] });
 }"""
 
 
 class Atelier:
-    """One open page."""
+    """One open page; fields, buttons and results are those of `tab`."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, tab: str = "txt2img") -> None:
         self.page = page
+        self.tab = tab
 
     def open(self, url: str) -> "Atelier":
         """Go there and wait until it may be used."""
@@ -47,7 +54,7 @@ class Atelier:
 
     def field(self, name: str) -> Locator:
         """The box to type in."""
-        return self.page.locator(f"#txt2img_{name}").locator("textarea, input:not([type=range])").first
+        return self.page.locator(f"#{self.tab}_{name}").locator("textarea, input:not([type=range])").first
 
     def value(self, name: str) -> str:
         """What stands in the box."""
@@ -55,15 +62,15 @@ class Atelier:
 
     def button(self, name: str) -> Locator:
         """A button by its name."""
-        return self.page.locator(f"#txt2img_{name}")
+        return self.page.locator(f"#{self.tab}_{name}")
 
     def find(self, selector: str) -> Locator:
         """Something in the results panel."""
-        return self.page.locator(f".results {selector}")
+        return self.page.locator(f"#{self.tab}_results {selector}")
 
     def generate(self) -> "Atelier":
-        """Press Ctrl+Enter in the prompt, and wait until the page tells of the job (a quick one may be over by then)."""
-        self.page.evaluate(TELL)
+        """Press Ctrl+Enter in the prompt, and wait until the page tells of the new job (a quick one may be over by then)."""
+        self.page.evaluate(TELL, "atelier.job" if self.tab == "txt2img" else f"atelier.job.{self.tab}")
         self.field("prompt").press("Control+Enter")
         self.page.wait_for_function("window.told")
         return self
@@ -81,7 +88,9 @@ class Atelier:
     def interrupt_if_running(self) -> None:
         """Leave nothing at work behind."""
         if self.page.locator("body[data-atelier=running]").count():
-            self.page.evaluate("document.getElementById('txt2img_interrupt').click()")
+            self.page.evaluate(
+                "for (const tab of ['txt2img', 'img2img']) document.getElementById(`${tab}_interrupt`)?.click()"
+            )
             self.finished()
 
     def pictures(self, count: int) -> list[str]:
@@ -97,5 +106,5 @@ class Atelier:
     def large(self) -> str:
         """The address of the finished picture that is shown large, once it has arrived."""
         expect(self.find(".stage img")).to_have_attribute("src", re.compile("/atelier/images/"))
-        self.page.wait_for_function("document.querySelector('.results .stage img').naturalWidth > 0")
+        self.page.wait_for_function(f"document.querySelector('#{self.tab}_results .stage img').naturalWidth > 0")
         return self.find(".stage img").get_attribute("src") or ""

@@ -19,7 +19,7 @@ from tests.server import Server, until
 pytestmark = [pytest.mark.browser, pytest.mark.starter, pytest.mark.timeout(900)]
 
 QUICK = {"steps": 2, "width": 64, "height": 64}
-LONG = {**QUICK, "batch_count": 1000}
+LONG = {**QUICK, "steps": 150, "batch_count": 100}
 
 
 def hues(picture: Image.Image) -> list[int]:
@@ -68,7 +68,7 @@ def test_a_reload_finds_the_same_job_and_its_pictures(atelier: Atelier):
     first = atelier.find(".thumbnail:not(.live) img").first.get_attribute("src")
     atelier.reload().running()
     assert atelier.page.evaluate("sessionStorage.getItem('atelier.job')") == before
-    kept = {"prompt": "a small blue house", "steps": "2", "batch_count": "1000", "width": "64"}
+    kept = {"prompt": "a small blue house", "steps": "150", "batch_count": "100", "width": "64"}
     assert {name: atelier.value(name) for name in kept} == kept
     atelier.at_least(2)
     assert atelier.find(".thumbnail:not(.live) img").first.get_attribute("src") == first
@@ -182,11 +182,19 @@ def test_the_gallery_is_walked_by_keys(atelier: Atelier):
 
 def test_infotext_is_pasted_and_sizes_are_swapped(atelier: Atelier):
     text = (
-        "a cat\nNegative prompt: dog\nSteps: 9, Sampler: Euler a, CFG scale: 4.5, Seed: 9007199254740993, Size: 256x64"
+        "a cat\nNegative prompt: dog\nSteps: 9, Sampler: Euler a, CFG scale: 4.5, Distilled CFG Scale: 2.5, "
+        "Seed: 9007199254740993, Size: 256x64"
     )
     atelier.set(prompt=text)
     atelier.button("paste").click()
-    wanted = {"prompt": "a cat", "neg_prompt": "dog", "steps": "9", "sampling": "Euler a", "cfg_scale": "4.5"}
+    wanted = {
+        "prompt": "a cat",
+        "neg_prompt": "dog",
+        "steps": "9",
+        "sampling": "Euler a",
+        "cfg_scale": "4.5",
+        "distilled_cfg_scale": "2.5",
+    }
     for name, value in {**wanted, "seed": "9007199254740993", "width": "256", "height": "64"}.items():
         expect(atelier.field(name)).to_have_value(value)
     atelier.button("res_switch_btn").click()
@@ -217,6 +225,18 @@ def test_the_form_follows_the_checkpoint_until_it_is_touched(atelier: Atelier, s
     expect(atelier.page.get_by_label("Stable Diffusion checkpoint").first).not_to_have_value(re.compile("odd"))
     assert atelier.value("width") != "256"
     assert (atelier.value("steps"), atelier.value("prompt")) == ("5", "")
+
+
+def test_an_answer_that_comes_late_replaces_nothing_that_was_typed(atelier: Atelier):
+    late = """async () => {
+      const { Tab } = await import("/atelier/page/tab.js");
+      const tab = new Tab("txt2img");
+      tab.memory(); // asked for before the prompt is typed
+      tab.touch({ prompt: "typed" });
+      tab.memory(); // and once more, before the first answer is here
+      return tab.apply(["prompt", "width"], '{"prompt": "of before", "width": 256}', ["typed", 64]);
+    }"""
+    assert atelier.page.evaluate(late) == ["typed", 256]
 
 
 def test_a_killed_engine_comes_back_and_the_picture_comes(atelier: Atelier, server: Server):

@@ -11,7 +11,7 @@ import pytest
 
 from modules.jobs.service import JobService
 from tests.jobs.helpers import puppet_inline, running, write_checkpoint
-from webui.parts.quicksettings import build_checkpoint_picker
+from webui.parts.quicksettings import build_quicksettings
 from webui.tabs.txt2img import Txt2ImgTab
 
 Built = TypeVar("Built")
@@ -45,6 +45,6 @@ def tab(service: JobService) -> Txt2ImgTab:
 
     def build() -> Txt2ImgTab:
         with gr.Blocks(analytics_enabled=False):
-            return Txt2ImgTab(service, *build_checkpoint_picker())
+            return Txt2ImgTab(service, *build_quicksettings())
 
     return built(build)

@@ -7,9 +7,23 @@ import pytest
 from modules.core.errors import InputError
 from modules.images.infotext import format_infotext
 from modules.jobs.service import JobService
+from modules.requests.control import ControlUnit
+from modules.requests.detail import told
 from modules.requests.guidance import flattened
 from tests.webui.conftest import LARGE, SMALL
-from webui.form import FIELDS, LABELS, from_infotext, overriding, remembered, starting_values, to_request, usable
+from webui.detail_form import UNITS
+from webui.form import (
+    FIELDS,
+    LABELS,
+    MODULES,
+    TXT2IMG,
+    from_infotext,
+    overriding,
+    remembered,
+    starting_values,
+    to_request,
+    usable,
+)
 
 VALUES = {
     "prompt": 'a "red" ball, <b>bold</b>: ☃\nsecond line',
@@ -24,10 +38,34 @@ VALUES = {
     "refiner_checkpoint": "large.safetensors",
     "refiner_switch_at": 0.7,
     "cfg_scale": 6.5,
+    "distilled_cfg_scale": 2.5,
     "seed": "9007199254740993",
+    "seed_extra": True,
+    "subseed": "9007199254740995",
+    "subseed_strength": 0.3,
+    "seed_resize_from_w": 512,
+    "seed_resize_from_h": 256,
     "override_settings": ["Clip skip: 2", "VAE: None"],
     "tiling": True,
     "cfg_rescale": 0.7,
+    "ad_model_1": "mediapipe_face_full",
+    "ad_prompt_1": "a face, [SEP] two",
+    "ad_negative_prompt_1": "blurry",
+    "ad_confidence_1": 0.5,
+    "ad_dilate_erode_1": -4,
+    "ad_mask_blur_1": 8,
+    "ad_denoising_strength_1": 0.6,
+    "ad_inpaint_only_masked_1": False,
+    "ad_inpaint_only_masked_padding_1": 16,
+    "ad_model_2": "hands",
+    "ad_prompt_2": "a hand",
+    "ad_negative_prompt_2": "six fingers",
+    "ad_confidence_2": 0.4,
+    "ad_dilate_erode_2": 2,
+    "ad_mask_blur_2": 3,
+    "ad_denoising_strength_2": 0.3,
+    "ad_inpaint_only_masked_2": True,
+    "ad_inpaint_only_masked_padding_2": 8,
     "dynthres_enabled": True,
     "dynthres_mimic_scale": 5.5,
     "dynthres_threshold_percentile": 0.95,
@@ -48,41 +86,100 @@ VALUES = {
     "sag_threshold": 0.9,
     "pag_enabled": True,
     "pag_scale": 2.5,
+    "deepcache_enabled": True,
+    "deepcache_interval": 5,
+    "deepcache_branch": 2,
+    "fbcache_enabled": True,
+    "fbcache_threshold": 0.2,
+    "tiled_enabled": True,
+    "tiled_method": "Mixture of Diffusers",
+    "tiled_tile_width": 64,
+    "tiled_tile_height": 32,
+    "tiled_overlap": 8,
+    "tiled_tile_batch_size": 2,
+    "tiled_draw_background": False,
+    "tiled_regions": "0.5, 0, 0.5, 1, Foreground, 0.3, 7 | a cat | blurry",
+    "tiled_noise_inverse": True,
+    "tiled_noise_inverse_steps": 12,
+    "tiled_noise_inverse_retouch": 1.5,
+    "tiled_noise_inverse_renoise_strength": 0.5,
+    "tiled_noise_inverse_renoise_kernel": 32,
+    MODULES: ["ae", "t5xxl"],
+    "styles": ("Ink",),
+    "dynamic_prompts": False,
+    "dp_combinatorial": True,
+    "dp_max_generations": 9,
+    "dp_combinatorial_batches": 2,
+    "dp_fixed_seed": True,
+    "dp_unlink_seed": True,
 }
-ELSEWHERE = ("n_iter", "batch_size", "override_settings")  # what `from_infotext` does not find
+VALUES["control"] = [{"module": "canny", "weight": 0.7}, {}]
+DYNAMIC = ("dynamic_prompts", *(name for name in VALUES if name.startswith("dp_")))
+ELSEWHERE = (
+    "control",
+    "n_iter",
+    "batch_size",
+    "override_settings",
+    "styles",
+    *DYNAMIC,
+)  # what `from_infotext` does not find
 OFF = {
     "tiling": False,
     "cfg_rescale": 0.0,
     "refiner_checkpoint": "None",
+    MODULES: [],
+    "enable_hr": False,
+    "seed_extra": False,
+    "control": "[]",
     **{name: False for name in FIELDS if name.endswith("_enabled")},
+    **dict.fromkeys(("ad_model_1", "ad_model_2"), "None"),
 }
 
 
 def values_of(request) -> dict:
     """The request as the form's fields."""
     plain = {name: getattr(request, name) for name in FIELDS if hasattr(request, name)}
-    return {**plain, **flattened(request), "override_settings": VALUES["override_settings"]}
+    modules = request.override_settings[MODULES]
+    units = {name: getattr(request.detail[n], part) for name, (n, part) in UNITS.items()}
+    extra = {"seed_extra": request.subseed_strength > 0}
+    return {
+        **plain,
+        **units,
+        **extra,
+        **flattened(request),
+        "override_settings": VALUES["override_settings"],
+        MODULES: modules,
+    }
 
 
 def test_every_value_reaches_the_request():
     request = to_request(VALUES, "some/model.safetensors")
-    assert values_of(request) == {**VALUES, "seed": 2**53 + 1}
+    units = tuple(ControlUnit.model_validate(unit) for unit in VALUES["control"])
+    assert values_of(request) == {**VALUES, "seed": 2**53 + 1, "subseed": 2**53 + 3, "control": units}
     assert set(VALUES) == set(FIELDS)
     assert request.override_settings == {
         "sd_model_checkpoint": "some/model.safetensors",
         "CLIP_stop_at_last_layers": 2,
         "sd_vae": "None",
+        MODULES: ["ae", "t5xxl"],
     }
 
 
 def test_no_checkpoint_and_no_entries_override_nothing():
-    assert to_request({**VALUES, "override_settings": []}, None).override_settings == {}
+    values = {name: value for name, value in VALUES.items() if name not in ("override_settings", MODULES)}
+    assert to_request({**values, "override_settings": []}, None).override_settings == {}
 
 
 @pytest.mark.parametrize("entry", ["Model hash: 0123456789", "Model: other"])
 def test_an_entry_beats_the_picker(entry):
     request = to_request({"override_settings": [entry]}, "some/model.safetensors")
     assert request.override_settings == {"sd_model_checkpoint": entry.partition(": ")[2]}
+
+
+def test_what_the_box_extra_hides_does_not_count():
+    request = to_request({**VALUES, "seed_extra": False}, None)
+    assert (request.subseed, request.subseed_strength, request.seed_resize_from_w) == (-1, 0, -1)
+    assert to_request({**VALUES, "subseed": " "}, None).subseed == -1
 
 
 @pytest.mark.parametrize("seed", ["", "  ", "-1", " -1 ", -1])
@@ -99,7 +196,7 @@ def test_an_empty_seed_is_a_random_one(seed):
         ("steps", True),
         ("width", 63),
         ("height", 130),
-        ("width", 4096),
+        ("width", 16_392),
         ("cfg_scale", float("nan")),
         ("cfg_scale", -1),
         ("n_iter", 0),
@@ -114,6 +211,7 @@ def test_an_empty_seed_is_a_random_one(seed):
         ("tiling", "perhaps"),
         ("override_settings", "Clip skip: 2"),
         ("cfg_rescale", 1.5),
+        ("distilled_cfg_scale", 30.5),
         ("freeu_b1", 2.5),
         ("freeu_version", 3),
         ("sag_scale", float("nan")),
@@ -130,13 +228,54 @@ def test_a_wrong_value_is_named(field, value):
 
 def test_infotext_gives_back_the_values(service: JobService):
     fields = {"Steps": 33, "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": 6.5, "Seed": VALUES["seed"]}
-    fields |= {"Size": "136x72", "Model": "x", "Tiling": True, "CFG Rescale phi": 0.7}
-    fields |= {"Refiner": "large.safetensors", "Refiner switch at": 0.7}
-    techniques = {name: value for name, value in VALUES.items() if name.startswith(("dynthres", "freeu", "sag", "pag"))}
-    text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, **techniques})
+    fields |= {"Variation seed": VALUES["subseed"], "Variation seed strength": 0.3, "Seed resize from": "512x256"}
+    fields |= {"Size": "136x72", "Model": "x", "Tiling": True, "CFG Rescale phi": 0.7, "Distilled CFG Scale": 2.5}
+    fields |= {"Refiner": "large.safetensors", "Refiner switch at": 0.7, "Module 1": "ae", "Module 2": "t5xxl"}
+    prefixes = ("dynthres", "freeu", "sag", "pag", "deepcache", "fbcache", "tiled")
+    techniques = {name: value for name, value in VALUES.items() if name.startswith(prefixes)}
+    units = told(to_request(VALUES, None).detail)
+    text = format_infotext(VALUES["prompt"], VALUES["negative_prompt"], {**fields, **techniques, **units})
     found, wrong = from_infotext(text, service.catalogue)
-    assert found == {name: VALUES[name] for name in FIELDS if name not in ELSEWHERE}
+    assert found.pop("control") == "[]"
+    assert found == {"enable_hr": False, **{name: VALUES[name] for name in FIELDS if name not in ELSEWHERE}}
     assert wrong == []
+
+
+HIRES = {
+    "enable_hr": True,
+    "hr_upscaler": "Latent (bicubic)",
+    "hr_second_pass_steps": 3,
+    "denoising_strength": 0.45,
+    "hr_scale": 2.0,
+    "hr_resize_x": 96,
+    "hr_resize_y": 128,
+    "hr_checkpoint_name": "large",
+    "hr_sampler_name": "Euler a",
+    "hr_scheduler": "Karras",
+    "hr_cfg": 2.5,
+    "hr_distilled_cfg": 0,
+    "hr_prompt": "a blue ball, large",
+    "hr_negative_prompt": "grey",
+}
+
+
+def test_hires_fix_to_the_request_and_from_infotext(service: JobService):
+    request = to_request({"width": 64, "height": 64, **HIRES}, None)
+    assert {name: getattr(request, name) for name in HIRES} == {**HIRES, "hr_distilled_cfg": None}
+    told = {"Steps": 9, "Sampler": "Euler", "Seed": 1, "Denoising strength": 0.45, "Hires checkpoint": "large"}
+    told |= {"Hires sampler": "Euler a", "Hires prompt": "a blue ball, large", "Hires negative prompt": "grey"}
+    told |= {"Hires schedule type": "Karras", "Hires resize": "96x128", "Hires steps": 3}
+    told |= {"Hires upscaler": "latent (bicubic)", "Hires CFG Scale": 2.5}
+    found, wrong = from_infotext(format_infotext("a", "", told), service.catalogue)
+    assert wrong == []
+    assert {name: found[name] for name in HIRES if name != "hr_scale"}.items() <= HIRES.items()
+    less, wrong = from_infotext(
+        "a\nSteps: 9, Sampler: Euler, Seed: 1, Hires upscale: 1.5, Hires upscaler: Latent", service.catalogue
+    )
+    assert wrong == []
+    assert (less["hr_scale"], less["hr_second_pass_steps"], less["hr_resize_x"], less["hr_prompt"]) == (1.5, 0, 0, "")
+    assert (less["hr_sampler_name"], less["hr_cfg"]) == ("Use same sampler", 0)
+    assert "denoising_strength" not in less
 
 
 def test_old_combined_sampler_names_are_taken_apart(service: JobService):
@@ -203,7 +342,7 @@ def test_defaults_follow_the_checkpoint(service: JobService):
     large = starting_values("large.safetensors", service.checkpoints, service.catalogue)
     assert small.items() >= SMALL.items()
     assert large.items() >= LARGE.items()
-    assert tuple(small) == tuple(large) == FIELDS
+    assert set(small) == set(large) == set(TXT2IMG.names)
     assert (large["prompt"], large["seed"]) == ("", "-1")
 
 
@@ -233,3 +372,13 @@ def test_memory_is_read():
 
 def test_every_field_has_a_label():
     assert set(FIELDS) < set(LABELS)
+
+
+def test_separate_files_travel_as_a_setting_and_come_back_from_infotext(service):
+    assert to_request({MODULES: ["ae", "t5xxl"]}, "x").override_settings[MODULES] == ["ae", "t5xxl"]
+    assert to_request({MODULES: []}, None).override_settings == {MODULES: []}
+    text = "a fox\nSteps: 4, Sampler: Euler, Seed: 1, Size: 64x64, Module 1: ae, Module 2: t5xxl_fp16"
+    assert from_infotext(text, service.catalogue)[0][MODULES] == ["ae", "t5xxl_fp16"]
+    assert from_infotext(text.split(", Module")[0], service.catalogue)[0][MODULES] == []
+    with pytest.raises(InputError, match="forge_additional_modules"):
+        to_request({MODULES: 7}, None)

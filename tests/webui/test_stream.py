@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from modules.api.callers import caller_of
+from modules.core.user import OWNER
 from modules.jobs.service import JobService
 from tests.jobs.helpers import play
 from webui.stream import build_router, events
@@ -16,6 +19,7 @@ from webui.stream import build_router, events
 def client(service: JobService) -> TestClient:
     app = FastAPI()
     app.include_router(build_router(service))
+    app.dependency_overrides[caller_of] = lambda: OWNER
     return TestClient(app)
 
 
@@ -43,6 +47,18 @@ def test_progress_grows_and_every_picture_is_told_once(service: JobService):
     assert [report["over"] for report in found] == [False] * (len(found) - 1) + [True]
     assert found[-1]["state"] == "done"
     assert found[-1]["took"] > 0
+
+
+def test_a_job_at_its_very_end_does_not_fall_back_to_nothing(service: JobService, monkeypatch: pytest.MonkeyPatch):
+    job = service.submit(play()).id
+    done = service.wait(job, 30)
+
+    async def watch(job_id: str):
+        yield replace(done, state="running")  # as it was read, a moment before the worker let go of it
+        yield done
+
+    monkeypatch.setattr(service, "watch", watch)
+    assert [report["state"] for report in reports(service, job)] == ["done"]
 
 
 def test_whoever_comes_late_gets_everything(service: JobService):

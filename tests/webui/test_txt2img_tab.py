@@ -7,16 +7,19 @@ import uuid
 
 import gradio as gr
 import pytest
+from PIL import Image
 
+from modules.core.errors import NotFound
 from modules.core.paths import ROOT
+from modules.images.encode import encode_png
 from modules.jobs.service import JobService
+from modules.requests.generation import limits
 from modules.requests.guidance import PerturbedAttentionGuidance
-from modules.requests.txt2img import limits
 from tests.jobs.helpers import play
 from tests.server import until
 from tests.webui.conftest import LARGE, SMALL, built
 from webui.blocks import build_page
-from webui.form import FIELDS, starting_values
+from webui.form import TXT2IMG, starting_values
 from webui.parts.notices import shows_errors
 from webui.tabs.txt2img import Txt2ImgTab
 
@@ -25,7 +28,7 @@ def press(tab: Txt2ImgTab, job: str, current: str = "", **values) -> str:
     given = {"prompt": "{}", "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"}
     given |= {"negative_prompt": "", "n_iter": 1, "batch_size": 1, "cfg_scale": 7, "seed": "-1"}
     given = {**starting_values(None, tab.service.checkpoints, tab.service.catalogue), **given, **values}
-    return tab.generate(job, current, "small.safetensors", *(given[name] for name in FIELDS))
+    return tab.generate(job, current, "small.safetensors", *(given[name] for name in TXT2IMG.names))
 
 
 def filled(tab: Txt2ImgTab, checkpoint: str | None, **touched) -> dict:
@@ -113,7 +116,7 @@ def test_touched_fields_are_not_sent_again_when_the_checkpoint_changes(tab: Txt2
     picker, *_, text = tab.follow(memory)
     sent = json.loads(text)
     assert picker["value"] == "large.safetensors"
-    assert set(FIELDS) - set(sent) == {"steps", "prompt", "seed"}
+    assert set(TXT2IMG.names) - set(sent) == {"steps", "prompt", "seed"}
     assert (sent["width"], sent["cfg_scale"]) == (LARGE["width"], LARGE["cfg_scale"])
 
 
@@ -157,7 +160,7 @@ def test_a_mistake_of_the_program_shows_no_traceback(notices: list[str], caplog:
 
 def test_paste_fills_what_is_there(tab: Txt2ImgTab):
     *updates, names = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, Size: 128x64", None)
-    values = {name: update.get("value") for name, update in zip(FIELDS, updates, strict=True)}
+    values = {name: update.get("value") for name, update in zip(TXT2IMG.names, updates, strict=True)}
     assert (values["prompt"], values["steps"], values["width"], values["height"]) == ("a cat", 9, 128, 64)
     assert values["cfg_scale"] is None
     assert set(json.loads(names)) == {name for name, value in values.items() if value is not None}
@@ -165,7 +168,7 @@ def test_paste_fills_what_is_there(tab: Txt2ImgTab):
 
 def test_paste_switches_techniques_off_that_the_text_does_not_tell_of(tab: Txt2ImgTab):
     *updates, _ = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, pag_enabled: True, pag_scale: 2.5", None)
-    values = {name: update.get("value") for name, update in zip(FIELDS, updates, strict=True)}
+    values = {name: update.get("value") for name, update in zip(TXT2IMG.names, updates, strict=True)}
     assert (values["pag_enabled"], values["pag_scale"], values["freeu_enabled"]) == (True, 2.5, False)
     assert (values["tiling"], values["cfg_rescale"], values["freeu_b1"]) == (False, 0.0, None)
 
@@ -186,7 +189,7 @@ def test_techniques_have_their_limits_and_start_switched_off(tab: Txt2ImgTab):
     assert (tab.fields["freeu_b1"].minimum, tab.fields["freeu_b1"].maximum) == (0, 2)
     assert (tab.fields["sag_scale"].minimum, tab.fields["sag_scale"].maximum) == (-2, 5)
     values = filled(tab, "small.safetensors")
-    assert not any(values[name] for name in FIELDS if name.endswith("_enabled"))
+    assert not any(values[name] for name in TXT2IMG.names if name.endswith("_enabled"))
     assert (values["freeu_b1"], values["sag_blur_sigma"], values["pag_scale"], values["tiling"]) == (
         1.01,
         2.0,
@@ -210,7 +213,7 @@ def test_the_refiner_is_chosen_among_the_checkpoints(tab: Txt2ImgTab, service: J
 def test_paste_finds_the_refiner(tab: Txt2ImgTab, notices: list[str]):
     def refiner(text):
         *updates, _ = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}", None)
-        return dict(zip(FIELDS, updates, strict=True))["refiner_checkpoint"].get("value")
+        return dict(zip(TXT2IMG.names, updates, strict=True))["refiner_checkpoint"].get("value")
 
     assert refiner("") == "None"
     assert refiner(", Refiner: large [0123456789], Refiner switch at: 0.6") == "large.safetensors"
@@ -223,7 +226,7 @@ def test_paste_overrides_settings(tab: Txt2ImgTab, service: JobService, notices:
     def entries(text):
         *updates, names = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}", "small.safetensors")
         assert "override_settings" in json.loads(names)
-        return dict(zip(FIELDS, updates, strict=True))["override_settings"]["value"]
+        return dict(zip(TXT2IMG.names, updates, strict=True))["override_settings"]["value"]
 
     assert entries("") == []
     assert entries(", Clip skip: 2, ENSD: 31337, Model: large") == ["Model: large", "Clip skip: 2", "ENSD: 31337"]
@@ -264,7 +267,9 @@ def test_overridden_settings_outlive_another_checkpoint(tab: Txt2ImgTab):
 
 
 def test_controls_have_the_requests_limits(tab: Txt2ImgTab):
-    for name in ("steps", "width", "height", "n_iter", "batch_size", "cfg_scale"):
+    for name in ("width", "height"):
+        assert (tab.fields[name].minimum, tab.fields[name].maximum) == (64, 2048)  # the API takes more
+    for name in ("steps", "n_iter", "batch_size", "cfg_scale"):
         component, bounds = tab.fields[name], limits(name)
         assert (component.minimum, component.maximum) == (bounds["minimum"], bounds["maximum"])
     assert tab.fields["width"].step == limits("width")["step"]
@@ -293,3 +298,53 @@ def test_the_page_is_imported_without_torch_and_without_a_connection():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_separate_files_are_listed_and_pasted_by_name(tab, service):
+    for folder, name in (("VAE", "ae.safetensors"), ("text_encoder", "t5xxl.safetensors")):
+        (service.paths.models[0] / folder).mkdir(parents=True)
+        (service.paths.models[0] / folder / name).write_bytes(b"")
+    service.settings.update({"forge_additional_modules": ["ae.safetensors"]})
+    *_, modules, values = tab.fill(None)
+    assert modules["choices"] == ["ae.safetensors", "t5xxl.safetensors"]
+    assert json.loads(values)["forge_additional_modules"] == ["ae.safetensors"]
+    text = "a fox\nSteps: 4, Sampler: Euler, Seed: 1, Size: 64x64, Module 1: t5xxl, Module 2: gone"
+    *updates, _ = tab.paste(text, "small.safetensors")
+    pasted = dict(zip(TXT2IMG.names, updates, strict=True))["forge_additional_modules"]
+    assert pasted["value"] == ["t5xxl.safetensors", "gone"]
+
+
+HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Lanczos", "hr_prompt": "a blue ball", "hr_cfg": 0}
+
+
+def test_hires_fix_reaches_the_job(tab: Txt2ImgTab, service: JobService):
+    job = service.job(press(tab, uuid.uuid4().hex, **HIRES))
+    assert (job.request.enable_hr, job.request.target.final(), job.request.hr_cfg) == (True, (96, 96), None)
+    assert (job.request.hr_sampler_name, job.request.hr_prompt) == (None, "a blue ball")
+    assert not service.job(press(tab, uuid.uuid4().hex)).request.enable_hr
+
+
+def test_menus_of_hires_fix(tab: Txt2ImgTab):
+    menus = dict(zip(tab.menus([]), tab.fill(None)[1:-1], strict=True))
+    assert menus["hr_upscaler"]["choices"][0] == "Latent"
+    assert {"Lanczos", "Nearest"} < set(menus["hr_upscaler"]["choices"])
+    assert menus["hr_sampler_name"]["choices"][:2] == ["Use same sampler", menus["sampler_name"]["choices"][0]]
+    assert "Use same checkpoint" in menus["hr_checkpoint_name"]["choices"]
+    assert filled(tab, None)["hires_rows"] == [False, False]
+
+
+def test_a_picture_of_the_gallery_is_made_larger_with_its_own_seed(tab: Txt2ImgTab, service: JobService):
+    first = press(tab, uuid.uuid4().hex, prompt='{"pause": 0}', seed="12", n_iter=2)
+    service.wait(first, 30)
+    picture = service.images(first)[1]
+    picture.path.write_bytes(encode_png(Image.new("RGB", (64, 64)), None))
+    given = {**starting_values(None, service.checkpoints, service.catalogue), "seed": "-1", "n_iter": 4}
+    values = [given[name] for name in TXT2IMG.names]
+    job = service.job(tab.upscale(uuid.uuid4().hex, first, str(picture.id), "small.safetensors", *values))
+    request = job.request
+    assert (request.enable_hr, request.seed, request.n_iter, request.batch_size) == (True, 13, 1, 1)
+    assert (request.width, request.height) == (64, 64)
+    assert service.store.whole_request(job).firstpass_image.data == picture.path.read_bytes()
+    for wrong in ("", "0", "x", None):
+        with pytest.raises(NotFound):
+            tab.upscale(uuid.uuid4().hex, "", wrong, "small.safetensors", *values)

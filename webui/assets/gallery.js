@@ -6,7 +6,9 @@ import { LargeView } from "./large.js";
 const url = (id) => new URL(`atelier/images/${id}`, document.baseURI).href;
 
 export class Gallery {
-  constructor(element) {
+  // `say(text)` tells the user something.
+  constructor(element, say) {
+    this.say = say;
     const find = (selector) => element.querySelector(selector);
     this.stage = find(".stage");
     this.strip = find(".thumbnails");
@@ -20,6 +22,10 @@ export class Gallery {
     this.stage.addEventListener("keydown", (event) => this.onKey(event));
     this.strip.addEventListener("keydown", (event) => this.onKey(event));
     find(".copy").addEventListener("click", ({ target }) => this.copy(target));
+    find(".save").addEventListener("click", () => this.save());
+    for (const target of element.querySelectorAll("[data-send]"))
+      target.addEventListener("click", () => this.send(element, target.dataset.send));
+    for (const tool of this.tools.querySelectorAll("[title]")) tool.setAttribute("aria-label", tool.title);
     this.begin(null);
   }
 
@@ -34,15 +40,18 @@ export class Gallery {
     this.draw();
   }
 
-  count = () => this.pictures.size;
+  count = () => [...this.pictures.keys()].filter((position) => position >= 0).length || this.pictures.size; // grids count where nothing else is shown
   selected = () => this.pictures.get(this.choice) ?? this.pictures.get(Math.min(...this.pictures.keys())) ?? null;
 
   update(report) {
     this.prompt = report.prompt;
     this.total = report.count;
+    this.over = report.over;
     for (const picture of report.pictures) this.pictures.set(picture.position, picture);
+    for (const position of report.hidden ?? []) this.pictures.delete(position);
+    if (report.over) document.dispatchEvent(new CustomEvent("made", { detail: { job: report.job, pictures: [...this.pictures.values()] } }));
     const live = !report.over && report.preview > 0;
-    if (live && report.preview !== this.previewShown) this.loadPreview(report.preview);
+    if (live && report.preview !== this.previewShown) this.loadPreview(report.preview, report.source ?? report.job);
     if (!live) this.previewUrl = null;
     if (!this.chosenByUser || (this.choice === "live" && !live)) this.choice = this.natural(report);
     if (report.pictures.length || report.over || this.choice === "live") this.draw();
@@ -54,16 +63,16 @@ export class Gallery {
   }
 
   // The next preview replaces the last one only once it has arrived: no flicker.
-  loadPreview(number) {
+  loadPreview(number, source) {
     this.previewShown = number;
     const [job, next] = [this.job, new Image()];
     next.onload = () => {
-      if (job !== this.job || number < this.previewShown) return;
+      if (job !== this.job || number !== this.previewShown || this.over) return;
       this.previewUrl = next.src;
       if (!this.chosenByUser) this.choice = "live";
       this.draw();
     };
-    next.src = new URL(`atelier/preview/${job}?n=${number}`, document.baseURI).href;
+    next.src = new URL(`atelier/preview/${source}?n=${number}`, document.baseURI).href;
   }
 
   // -- drawing --
@@ -93,7 +102,9 @@ export class Gallery {
   }
 
   describe = ({ position, seed, incomplete }) =>
-    `Picture ${position + 1} of ${this.total}: ${this.prompt || "no prompt"} (seed ${seed}${incomplete ? ", unfinished" : ""})`;
+    position < 0
+      ? `Grid: ${this.prompt || "no prompt"}`
+      : `Picture ${position + 1} of ${this.total}: ${this.prompt || "no prompt"} (seed ${seed}${incomplete ? ", unfinished" : ""})`;
 
   drawStrip() {
     const wanted = [...(this.previewUrl ? ["live"] : []), ...[...this.pictures.keys()].sort((a, b) => a - b)];
@@ -129,8 +140,10 @@ export class Gallery {
   drawTools(picture) {
     const link = this.tools.querySelector(".download");
     link.href = url(picture.id);
-    link.download = `${picture.seed}-${picture.position + 1}.png`;
+    const name = picture.position < 0 ? `grid-${picture.seed}` : `${picture.seed}-${picture.position + 1}`;
+    link.download = name + picture.ending;
     this.tools.querySelector(".open").href = url(picture.id);
+    this.tools.querySelector(".zip").href = new URL(`atelier/jobs/${this.job}/zip`, document.baseURI).href;
     if (this.large.isOpen()) this.large.show(url(picture.id), this.describe(picture));
   }
 
@@ -162,6 +175,21 @@ export class Gallery {
     else return;
     event.preventDefault();
     if (event.currentTarget === this.strip) this.strip.querySelector("[aria-selected=true]")?.focus();
+  }
+
+  // Told to the page, which knows the other tabs.
+  send(element, target) {
+    const picture = this.selected();
+    if (!picture) return;
+    const detail = { target, url: url(picture.id), infotext: picture.infotext, say: (text) => this.say(text) };
+    element.dispatchEvent(new CustomEvent("send", { detail }));
+  }
+
+  async save() {
+    const picture = this.selected();
+    const told = picture && (await fetch(`${url(picture.id)}/save`, { method: "POST" }).then((found) => found.json()).catch(() => ({})));
+    if (!told) return;
+    this.say(told.saved ? `Saved as log/images/${told.saved}.` : (told.detail ?? "The server does not answer. Try again."));
   }
 
   async copy(button) {

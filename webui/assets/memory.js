@@ -1,14 +1,19 @@
-// What this page remembers. A tab's own memory survives a reload (sessionStorage); a new tab starts from the values
-// used last in this browser (localStorage), and takes up a job that no open tab shows any more.
+// What this page remembers, each of its forms by its tab's name. A tab's own memory survives a reload (sessionStorage);
+// a new tab of the browser starts from the values used last in this browser (localStorage), and takes up a job that no
+// open one shows any more.
 
 const FORM = "atelier.form";
 const JOB = "atelier.job";
-const tabs = "BroadcastChannel" in window ? new BroadcastChannel("atelier") : null;
+const FIRST = "txt2img"; // its memory also holds what all forms share
+const SHARED = ["forge_additional_modules"];
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("atelier") : null;
+
+const keyOf = (what, tab) => (tab === FIRST ? what : `${what}.${tab}`);
 
 export const newId = () =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-function read(key) {
+export function read(key) {
   try {
     return sessionStorage.getItem(key) ?? localStorage.getItem(key);
   } catch {
@@ -16,7 +21,7 @@ function read(key) {
   }
 }
 
-function write(key, text) {
+export function write(key, text) {
   try {
     sessionStorage.setItem(key, text);
     localStorage.setItem(key, text);
@@ -25,61 +30,75 @@ function write(key, text) {
   }
 }
 
-// -- the form: {checkpoint, touched: {field: value}} --
+// -- the forms: {checkpoint, touched: {field: value}} --
 
-export const text = () => read(FORM) ?? JSON.stringify({ checkpoint: null, touched: {} });
+const form = (tab) => JSON.parse(read(keyOf(FORM, tab)) ?? '{"checkpoint":null,"touched":{}}');
+const picked = (values, wanted) => Object.fromEntries(Object.entries(values).filter(([name]) => wanted(name)));
 
-export function touch(values) {
-  const form = JSON.parse(text());
-  const { sd_model_checkpoint: checkpoint, ...fields } = values;
-  if (checkpoint !== undefined) form.checkpoint = checkpoint;
-  Object.assign(form.touched, fields);
-  write(FORM, JSON.stringify(form));
+export function text(tab) {
+  const first = form(FIRST);
+  const shared = picked(first.touched, (name) => SHARED.includes(name));
+  return JSON.stringify({ checkpoint: first.checkpoint, touched: { ...form(tab).touched, ...shared } });
 }
 
-// -- the job this tab shows --
+export function touch(tab, values) {
+  const { sd_model_checkpoint: checkpoint, ...fields } = values;
+  const common = picked(fields, (name) => SHARED.includes(name));
+  if (checkpoint !== undefined || Object.keys(common).length) change(FIRST, common, checkpoint);
+  change(tab, picked(fields, (name) => !SHARED.includes(name)));
+}
 
-export function job() {
+function change(tab, fields, checkpoint) {
+  const changed = form(tab);
+  if (checkpoint !== undefined) changed.checkpoint = checkpoint;
+  Object.assign(changed.touched, fields);
+  write(keyOf(FORM, tab), JSON.stringify(changed));
+}
+
+// -- the job that each form of this tab shows --
+
+const held = new Map();
+
+export function job(tab) {
   try {
-    return sessionStorage.getItem(JOB) ?? held;
+    return sessionStorage.getItem(keyOf(JOB, tab)) ?? held.get(tab) ?? null;
   } catch {
-    return held;
+    return held.get(tab) ?? null;
   }
 }
 
-let held = null;
-
-export function hold(id) {
-  held = id;
-  write(JOB, id);
+export function hold(tab, id) {
+  held.set(tab, id);
+  write(keyOf(JOB, tab), id);
 }
 
-tabs?.addEventListener("message", ({ data }) => {
-  if (data.ask && data.ask === job()) tabs.postMessage({ mine: data.ask });
+channel?.addEventListener("message", ({ data }) => {
+  if (data.ask && data.ask === job(data.tab)) channel.postMessage({ mine: data.ask });
 });
 
 // The job used last in this browser, if no open tab shows it.
-export async function orphan() {
-  const id = read(JOB);
-  if (!id || !tabs) return id;
+export async function orphan(tab) {
+  const id = read(keyOf(JOB, tab));
+  if (!id || !channel) return id;
   return new Promise((resolve) => {
     const answer = ({ data }) => data.mine === id && done(null);
     const timer = setTimeout(() => done(id), 300);
     function done(found) {
       clearTimeout(timer);
-      tabs.removeEventListener("message", answer);
+      channel.removeEventListener("message", answer);
       resolve(found);
     }
-    tabs.addEventListener("message", answer);
-    tabs.postMessage({ ask: id });
+    channel.addEventListener("message", answer);
+    channel.postMessage({ ask: id, tab });
   });
 }
 
 // The server does not know that job (any more).
-export function release(id) {
-  if (held === id) held = null;
+export function release(tab, id) {
+  const key = keyOf(JOB, tab);
+  if (held.get(tab) === id) held.delete(tab);
   try {
-    for (const storage of [sessionStorage, localStorage]) if (storage.getItem(JOB) === id) storage.removeItem(JOB);
+    for (const storage of [sessionStorage, localStorage]) if (storage.getItem(key) === id) storage.removeItem(key);
   } catch {
     // as above
   }

@@ -1,128 +1,134 @@
-// What gradio's events call. Every function takes the values of the event's inputs and returns those of its outputs.
+// What gradio's events call. Every function takes the tab's name and the values of the event's inputs, and returns
+// those of its outputs.
 
+import { showAccount } from "./account.js";
+import { withControl } from "./control.js";
+import * as extras from "./extras.js";
 import * as keep from "./memory.js";
+import { listenToDrops } from "./drop.js";
+import { showRows, startUpscale } from "./hires.js";
+import { pressImg2img } from "./img2img.js";
+import { listenToForever } from "./forever.js";
 import { listenToKeys } from "./keys.js";
-import { Panel } from "./panel.js";
-import { follow } from "./watch.js";
+import { allowNotifications } from "./notify.js";
+import { send } from "./send.js";
+import { label } from "./tab.js";
+import { tabs } from "./tabs.js";
+import { adjust, listenToWeights } from "./weights.js";
 
-let panel = null;
-let stopFollowing = () => {};
-let next = keep.newId(); // the id of the next job: a press that arrives twice is one job
+export { start as startMerging, press as pressMerging, pressed as pressedMerging } from "./merging.js";
+export { chooseSource, detectSize, pressImg2img, sized, startPictures } from "./img2img.js";
+export { hires, pressUpscale } from "./hires.js";
+export { showControl, startControl } from "./control.js";
+export { start as startModels } from "./models.js";
+export { choose as chooseExtras, startDrop } from "./extras.js";
+export { start as startPngInfo } from "./png_info.js";
+export { start as startQueue } from "./queue.js";
+export { start as startSettings } from "./settings.js";
+export { start as startAlbum } from "./album.js";
+export { startCards } from "./cards.js";
+export { receiving } from "./send_settings.js";
 
-const HINTS = {
-  refresh_sd_model_checkpoint: "Look for checkpoints again",
-  txt2img_paste: "Read generation parameters from prompt or last generation if prompt is empty into user interface.",
-  txt2img_res_switch_btn: "Switch width/height",
-  txt2img_random_seed: "Set seed to -1, which will cause a new random number to be used every time",
-  txt2img_reuse_seed: "Reuse seed from last generation, mostly useful if it was randomized",
-  txt2img_generate: "Generate (Ctrl+Enter)",
-  txt2img_interrupt: "Stop and keep what is finished (Esc)",
-  txt2img_skip: "Go on to the next batch (Alt+Enter)",
-};
-
-// gradio tells of keys, but not of text that is pasted, dropped or dictated.
-const TEXTS = { txt2img_prompt: "prompt", txt2img_neg_prompt: "negative_prompt", txt2img_seed: "seed" };
-
-export function start(element) {
-  panel = new Panel(element);
-  listenToKeys();
-  document.addEventListener("input", ({ target }) => {
-    const field = TEXTS[target.closest("[id^=txt2img_]")?.id];
-    if (field) touch(field, target.value);
-  });
-  for (const [id, hint] of Object.entries(HINTS)) {
-    const button = document.getElementById(id);
-    button.title = hint;
-    if (button.classList.contains("tool")) button.setAttribute("aria-label", hint);
+export function start(tab, element) {
+  if (document.body.dataset.started === undefined) {
+    listenToKeys();
+    listenToWeights();
+    showAccount();
   }
+  document.body.dataset.started = "";
+  label("refresh_sd_model_checkpoint", "Look for checkpoints again");
+  tabs[tab].start(element);
+  startUpscale(element);
+  if (tab === "extras") tabs[tab].resume(); // it has no form to be filled before
+  element.addEventListener("send", ({ detail }) => send(detail));
+  if (tab !== "extras") listenToForever(tab);
+  if (tab !== "extras") listenToDrops(tab, (text) => tabs[tab].panel.say(text));
 }
 
 // -- jobs --
 
-export function press(_memory, _answer, ...values) {
-  panel.sending();
-  return [next, keep.job() ?? "", ...values];
+export const press = async (tab, _memory, _answer, ...values) => withControl(tab, tabs[tab].press(values));
+
+// The pictures are sent first; what goes wrong with that is told to the server, which refuses the press with it.
+export async function pressExtras(_job, _current, _told, ...values) {
+  const told = await extras.gather((words) => tabs.extras.panel.say(words)).catch(({ message }) => ({ trouble: message }));
+  const [job, current, ...rest] = tabs.extras.press(values);
+  return [job, current, JSON.stringify(told), ...rest];
 }
 
-export function pressed(job) {
-  if (!job) {
-    panel.sent();
-    return;
-  }
-  if (job === next) next = keep.newId();
-  watch(job);
+// As the tab's own press (a function of this file, by its name), for a job that this page does not follow.
+export async function enqueue(press, tab, ...values) {
+  const found = await presses[press](tab, ...values);
+  tabs[tab].panel.sent();
+  return found;
 }
 
-export async function resume() {
-  const job = keep.job() ?? (await keep.orphan());
-  if (job) watch(job);
-  document.body.dataset.atelier ??= "idle"; // the form is filled; from now on the page may be used
-}
+const presses = { press: (...values) => press(...values), pressImg2img };
 
-export function stopping(wish) {
-  panel.asked(wish);
-  return [keep.job() ?? ""];
-}
+export const enqueued = (tab, job) => tabs[tab].enqueued(job);
+export const pressed = (tab, job) => tabs[tab].pressed(job);
+export const stopping = (tab, wish) => tabs[tab].stopping(wish);
 
-function watch(job) {
-  stopFollowing();
-  keep.hold(job);
-  panel.show(job);
-  stopFollowing = follow(job, panel, () => keep.release(job));
+export async function resume(tab) {
+  await tabs[tab].resume();
+  if (tab === "txt2img") document.body.dataset.atelier ??= "idle"; // from now on the page may be used
 }
 
 // -- values --
 
-const since = new Set(); // fields touched since the form was last sent off to be filled
+export const memory = (tab) => tabs[tab].memory();
 
-export function memory() {
-  since.clear();
-  return [keep.text()];
-}
-export function choose(checkpoint) {
-  keep.touch({ sd_model_checkpoint: checkpoint });
-  return memory();
+export function choose(tab, checkpoint) {
+  keep.touch(tab, { sd_model_checkpoint: checkpoint });
+  return memory(tab);
 }
 
-export const apply = (fields, values, ...current) => {
-  const found = JSON.parse(values);
-  return fields.map((name, i) => (since.has(name) ? current[i] : (found[name] ?? current[i])));
-};
+export function apply(tab, fields, values, ...current) {
+  const { hires_rows: rows, notify, keyedit } = JSON.parse(values);
+  if (rows) showRows(rows);
+  if (notify) allowNotifications(notify);
+  if (keyedit) adjust(keyedit);
+  return tabs[tab].apply(fields, values, current);
+}
 
-export const touch = (field, value) => touchAll({ [field]: value });
+export const touch = (tab, field, value) => tabs[tab].touch({ [field]: value });
 
 // `change` is also told while the form is filled for the first time: that is no touch.
-export function changed(field, value) {
-  if (document.body.dataset.atelier) touch(field, value);
+export function changed(tab, field, value) {
+  if (tabs[tab].filled) touch(tab, field, value);
 }
 
-function touchAll(values) {
-  for (const name of Object.keys(values)) since.add(name);
-  keep.touch(values);
-}
-
-export function swap(width, height) {
-  touchAll({ width: height, height: width });
+export function swap(tab, width, height) {
+  tabs[tab].touch({ width: height, height: width });
   return [height, width];
 }
 
-export function randomSeed() {
-  touchAll({ seed: "-1" });
+export function randomSeed(tab) {
+  tabs[tab].touch({ seed: "-1" });
   return ["-1"];
 }
 
-export function reuseSeed(seed) {
-  const reused = panel.selected()?.seed ?? seed;
-  touchAll({ seed: reused });
+export function reuseSeed(tab, seed) {
+  const reused = tabs[tab].panel.selected()?.seed ?? seed;
+  tabs[tab].touch({ seed: reused });
   return [reused];
 }
 
-export const infotext = (prompt, checkpoint) => [
-  prompt?.trim() ? prompt : (panel.selected()?.infotext ?? ""),
-  checkpoint,
-];
+export function randomSubseed(tab) {
+  tabs[tab].touch({ subseed: "-1" });
+  return ["-1"];
+}
 
-export function pasted(fields, names, ...values) {
+// Of a picture that tells none, as it was not varied, what stands there stays.
+export function reuseSubseed(tab, subseed) {
+  const reused = tabs[tab].panel.selected()?.infotext.match(/\bVariation seed: (\d+)/)?.[1] ?? subseed;
+  tabs[tab].touch({ subseed: reused });
+  return [reused];
+}
+
+export const infotext = (tab, prompt, checkpoint) => [tabs[tab].infotext(prompt), checkpoint];
+
+export function pasted(tab, fields, names, ...values) {
   const set = JSON.parse(names || "[]");
-  touchAll(Object.fromEntries(fields.map((name, i) => [name, values[i]]).filter(([name]) => set.includes(name))));
+  tabs[tab].touch(Object.fromEntries(fields.map((name, i) => [name, values[i]]).filter(([name]) => set.includes(name))));
 }

@@ -1,6 +1,7 @@
 // The right half of the page: what happens to the job, and its pictures. All text is set as text, never as HTML.
 
 import { Gallery } from "./gallery.js";
+import { notify } from "./notify.js";
 
 const clock = (seconds) => {
   const whole = Math.max(0, Math.round(seconds));
@@ -10,12 +11,13 @@ const clock = (seconds) => {
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 export class Panel {
-  constructor(element) {
+  constructor(element, tab) {
+    this.tab = tab;
     this.find = (selector) => element.querySelector(selector);
-    this.gallery = new Gallery(element);
-    this.title = document.title || "Atelier";
+    this.gallery = new Gallery(element, (text) => this.tell(text));
+    this.titled = false; // whether the window's title tells of this panel's job
     this.report = null;
-    this.button = (name) => document.querySelector(`#txt2img_${name}`);
+    this.button = (name) => document.querySelector(`#${tab}_${name}`);
     setInterval(() => this.tick(), 1000); // the time left goes down between steps
   }
 
@@ -48,12 +50,20 @@ export class Panel {
     if (wish === "skip") setTimeout(() => delete this.button("skip").dataset.asked, 600);
   }
 
-  state = () => document.body.dataset.atelier;
+  state = () => document.body.dataset[this.tab];
+
+  // On the page's body: what this tab's job does, whether any of the page's jobs is at work, and the newest job's state.
+  mark(state, job) {
+    const { dataset } = document.body;
+    dataset[this.tab] = state;
+    dataset.atelier = [dataset.txt2img, dataset.img2img, dataset.extras].includes("running") ? "running" : "idle";
+    if (job) dataset[`${this.tab}Job`] = dataset.job = job;
+  }
 
   update(report) {
+    if (report.over && this.report && !this.report.over) notify(this.tab, report);
     this.report = { ...report, at: performance.now() };
-    document.body.dataset.atelier = report.over ? "idle" : "running";
-    document.body.dataset.job = report.state;
+    this.mark(report.over ? "idle" : "running", report.state);
     this.gallery.update(report);
     if (report.over) for (const name of ["interrupt", "skip"]) delete this.button(name).dataset.asked;
     this.say(report.state === "failed" ? report.message : report.over ? (report.message ?? "") : report.warnings.join(" "));
@@ -67,7 +77,7 @@ export class Panel {
   }
 
   lost() {
-    document.body.dataset.atelier = "idle";
+    this.mark("idle");
     this.report = null;
     this.gallery.begin(null);
     this.say("The server does not know this page's last job any more. Press Generate for a new one.");
@@ -89,8 +99,10 @@ export class Panel {
     const report = this.report;
     const bar = this.find(".progress");
     bar.hidden = !report || report.over;
+    const title = document.title.replace(/^\[.*?\] /, "") || "Atelier";
     if (bar.hidden) {
-      document.title = this.title;
+      if (this.titled) document.title = title;
+      this.titled = false;
       return;
     }
     const percent = Math.floor(report.fraction * 100);
@@ -101,7 +113,8 @@ export class Panel {
     bar.classList.toggle("waiting", !report.progress);
     this.find(".bar").style.width = `${report.fraction * 100}%`;
     this.find(".words").textContent = words;
-    document.title = `[${percent}%${left ? ` ETA: ${left}` : ""}] ${this.title}`;
+    document.title = `[${percent}%${left ? ` ETA: ${left}` : ""}] ${title}`;
+    this.titled = true;
   }
 
   words({ state, ahead, again, engine, phase, progress }, percent, left) {
@@ -110,8 +123,9 @@ export class Panel {
     if (state === "queued" && ahead) return `In queue: ${ahead} before this one`;
     if (!progress && phase.startsWith("loading")) return `Loading ${phase.slice(8)} …`;
     if (!progress) return again ? "The engine starts again …" : engine ? "Starting …" : "The engine is starting …";
-    const parts = [`Step ${progress.step}/${progress.steps}`];
-    if (progress.batches > 1) parts.push(`batch ${progress.batch}/${progress.batches}`);
+    const [step, batch] = this.tab === "extras" ? ["Part", "picture"] : [phase === "hires" ? "Hires. fix, step" : "Step", "batch"];
+    const parts = [`${step} ${progress.step}/${progress.steps}`];
+    if (progress.batches > 1) parts.push(`${batch} ${progress.batch}/${progress.batches}`);
     parts.push(`${percent} %`);
     if (left) parts.push(`${left} left`);
     return parts.join(" · ");

@@ -1,6 +1,5 @@
 """What went wrong, as notices on the page: the last border for errors of the page's handlers."""
 
-import functools
 import html
 import logging
 from collections.abc import Callable
@@ -9,7 +8,9 @@ from typing import Any
 import gradio as gr
 
 from modules.core.errors import AtelierError, InputError
+from webui import hires_form, img2img_form
 from webui.form import LABELS
+from webui.parts.caller import called_by
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,9 @@ def notice(message: str) -> None:
 def sentence(error: AtelierError) -> str:
     """The error's message, with the field called as the page calls it."""
     field = getattr(error, "field", None)
-    if isinstance(error, InputError) and field in LABELS and error.message.startswith(f"{field} "):
-        return LABELS[field] + error.message[len(field) :]
+    labels = {**hires_form.LABELS, **img2img_form.LABELS, **LABELS}
+    if isinstance(error, InputError) and field in labels and error.message.startswith(f"{field} "):
+        return labels[field] + error.message[len(field) :]
     return error.message
 
 
@@ -31,10 +33,10 @@ def shows_errors(otherwise: Callable[[], Any]) -> Callable[[Callable[..., Any]],
     """A decorator for handlers: errors become notices, and the page gets `otherwise()` instead of a result."""
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(handler)
-        def handled(*values: Any) -> Any:
+        def handled(request: gr.Request | None = None, *values: Any) -> Any:
             try:
-                return handler(*values)
+                with called_by(request):
+                    return handler(*values)
             except AtelierError as error:
                 notice(sentence(error))
             except Exception:
@@ -42,6 +44,7 @@ def shows_errors(otherwise: Callable[[], Any]) -> Callable[[Callable[..., Any]],
                 notice("The program made a mistake. Its log says more; nothing finished is lost.")
             return otherwise()
 
+        handled.__name__ = handler.__name__
         return handled
 
     return decorate

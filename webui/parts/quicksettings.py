@@ -1,30 +1,66 @@
 """The bar above the tabs: settings that belong to this page alone."""
 
+from collections.abc import Iterable
+
 import gradio as gr
 
-from modules.library.checkpoints import Checkpoints
-from webui.form import LABELS
+from modules.core.errors import UnknownName
+from modules.core.paths import CHECKPOINT
+from modules.library.library import Library
+from modules.library.shelf import Shelf
+from webui.form import LABELS, MODULES
 
 Choices = list[tuple[str, str]]
 
 
-def build_checkpoint_picker() -> tuple[gr.Dropdown, gr.Button]:
-    """The checkpoint picker and its refresh button."""
+def build_quicksettings() -> tuple[gr.Dropdown, gr.Dropdown, gr.Button]:
+    """The checkpoint picker, the choice of separate VAEs and text encoders, and the refresh button of both."""
     with gr.Row(elem_id="quicksettings"):
-        picker = gr.Dropdown(
-            label=LABELS["sd_model_checkpoint"],
-            choices=[],
-            elem_id="setting_sd_model_checkpoint",
-            scale=0,
-            min_width=340,
-        )
+        with gr.Column(scale=0, min_width=340):  # neighbours of one form would be stacked
+            picker = gr.Dropdown(
+                label=LABELS["sd_model_checkpoint"],
+                choices=[],
+                elem_id="setting_sd_model_checkpoint",
+            )
+        with gr.Column(scale=0, min_width=340):
+            modules = gr.Dropdown(
+                label=LABELS[MODULES],
+                choices=[],
+                value=[],
+                multiselect=True,
+                allow_custom_value=True,
+                elem_id="setting_forge_additional_modules",
+            )
         refresh = gr.Button("🔄", elem_id="refresh_sd_model_checkpoint", elem_classes="tool", scale=0, min_width=40)
-    return picker, refresh
+    return picker, modules, refresh
 
 
-def checkpoint_choices(checkpoints: Checkpoints) -> Choices:
-    """(title, name) of every checkpoint."""
-    return [(checkpoint.title, checkpoint.name) for checkpoint in checkpoints.list()]
+def checkpoint_choices(library: Library) -> Choices:
+    """(title, name) of every checkpoint; the title of one that cannot be used says why."""
+    troubles = library.troubles(CHECKPOINT)
+    return [(_marked(found.title, troubles.get(found.path, "")), found.name) for found in library.checkpoints.list()]
+
+
+def _marked(title: str, trouble: str) -> str:
+    """The title with the first half of that sentence, which begins with the file's name and ends with what to do."""
+    reason = trouble.rpartition('" ')[2].partition(". ")[0]
+    return f"{title} ⚠ {reason}" if reason else title
+
+
+def module_choices(shelf: Shelf) -> list[str]:
+    """The names of every VAE and text encoder in a file of its own."""
+    return list(dict.fromkeys(module.name for module in shelf.list()))
+
+
+def module_names(names: Iterable[str], shelf: Shelf) -> list[str]:
+    """What the choices call those files; one that is not there keeps its name."""
+    found = []
+    for name in names:
+        try:
+            found.append(shelf.find(name).name)
+        except UnknownName:
+            found.append(name)
+    return found
 
 
 def chosen(wanted: str | None, choices: Choices) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from webui.form import LABELS
+from webui.parts.styles import StyleRow, build_editor, build_menu
 
 KEYS = "(Press Ctrl+Enter to generate, Alt+Enter to skip, Esc to interrupt)"
 
@@ -19,6 +20,8 @@ class TopRow:
     interrupt: gr.Button
     skip: gr.Button
     paste: gr.Button
+    enqueue: gr.Button
+    styles: StyleRow
 
 
 def build_toprow(tab: str) -> TopRow:
@@ -32,9 +35,20 @@ def build_toprow(tab: str) -> TopRow:
                 generate = gr.Button("Generate", variant="primary", elem_id=f"{tab}_generate", elem_classes="generate")
                 interrupt = gr.Button("Interrupt", elem_id=f"{tab}_interrupt", elem_classes="interrupt", min_width=60)
                 skip = gr.Button("Skip", elem_id=f"{tab}_skip", elem_classes="skip", min_width=60)
-            paste = gr.Button("↙️", elem_id=f"{tab}_paste", elem_classes="tool", min_width=40)
+            with gr.Row(elem_classes="tools-row"):
+                paste = gr.Button("↙️", elem_id=f"{tab}_paste", elem_classes="tool", min_width=40, scale=0)
+                enqueue = gr.Button("Enqueue", elem_id=f"{tab}_enqueue", size="sm", min_width=60)
+            menu = build_menu(tab)
+    styles = build_editor(tab, *menu)
     return TopRow(
-        prompt=prompt, negative_prompt=negative, generate=generate, interrupt=interrupt, skip=skip, paste=paste
+        prompt=prompt,
+        negative_prompt=negative,
+        generate=generate,
+        interrupt=interrupt,
+        skip=skip,
+        paste=paste,
+        enqueue=enqueue,
+        styles=styles,
     )
 
 

@@ -1,0 +1,53 @@
+"""What the page asks beside its job."""
+
+import csv
+import io
+import zipfile
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from modules.api.callers import caller_of
+from modules.api.errors import add_error_handlers
+from modules.core.user import OWNER
+from modules.jobs.service import JobService
+from tests.jobs.helpers import play
+from webui.gallery import SAVED, build_gallery
+
+
+@pytest.fixture
+def client(service: JobService) -> TestClient:
+    app = FastAPI()
+    add_error_handlers(app)
+    app.include_router(build_gallery(service))
+    app.dependency_overrides[caller_of] = lambda: OWNER
+    return TestClient(app)
+
+
+def test_save_copies_the_picture_and_logs_it(client: TestClient, service: JobService):
+    job = service.submit(play(n_iter=2)).id
+    service.wait(job, 30)
+    for image in service.images(job):
+        assert client.post(f"/atelier/images/{image.id}/save").json()["saved"]
+    folder = service.paths.outputs / SAVED
+    assert len(list(folder.glob("*.png"))) == 2
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:3] == ["prompt", "seed", "width"]
+    assert [row[1] for row in rows[1:]] == [str(image.seed) for image in service.images(job)]
+    assert client.post("/atelier/images/99999/save").status_code == 404
+
+
+def test_all_pictures_come_in_one_file(client: TestClient, service: JobService):
+    first, second = service.submit(play(n_iter=2)).id, service.submit(play()).id
+    service.wait(second, 30)
+    answer = client.get(f"/atelier/jobs/{first},{second}/zip")
+    assert answer.headers["content-disposition"].endswith('.zip"')
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        data = [archive.read(name) for name in archive.namelist()]
+    assert data == [image.path.read_bytes() for job in (first, second) for image in service.images(job)]
+    for image in service.images(second):
+        image.path.unlink()
+    assert client.get(f"/atelier/jobs/{second}/zip").status_code == 404
+    assert client.get("/atelier/jobs/nothing/zip").status_code == 404
