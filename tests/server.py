@@ -18,9 +18,12 @@ CHECKPOINTS = "ATELIER_TEST_CHECKPOINTS"  # one more folder with checkpoints, fo
 
 
 class Server:
-    """Starts when entered, stops when left. `data` is its data folder, `log` what it printed so far."""
+    """Starts when entered, stops when left. `data` is its data folder, `log` what it printed so far.
 
-    def __init__(self, data: Path, *arguments: str, port: int | None = None) -> None:
+    `exact`: PyTorch computes, so that no fresh data folder waits for models to be converted.
+    """
+
+    def __init__(self, data: Path, *arguments: str, port: int | None = None, exact: bool = True) -> None:
         self.data = data
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -33,6 +36,7 @@ class Server:
             "--data-dir",
             str(data),
             *extra,
+            *(["--no-half"] if exact else []),
             *arguments,
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,6 +68,8 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.data.mkdir(parents=True, exist_ok=True)
+        if not (self.data / "config.json").exists():  # grids have tests of their own; elsewhere pictures are counted
+            (self.data / "config.json").write_text('{"grid_save": false, "return_grid": false}')
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"}

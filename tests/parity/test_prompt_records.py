@@ -91,11 +91,13 @@ def test_chunks(name):
 @pytest.mark.parametrize("name", RUNS)
 def test_infotext(name, monkeypatch):
     class Model:
+        chunked = True
+        downscale = 8
         prompts = PromptEncoder(TOKENIZER, nothing)
 
     monkeypatch.setattr(plans, "VERSION", "v1.10.1")
     plan = plan_of(RUNS[name]["request"])
-    guides = Conditions().guides(Model(), plan)  # type: ignore[arg-type]  # of a model only `prompts` is used
+    guides = Conditions().guides(Model(), plan)  # type: ignore[arg-type]  # of a model no more is used
     assert plan.infotext(plan.seeds[0], plan.subseeds[0], guides.fields) == RUNS[name]["infotext"]
 
 
