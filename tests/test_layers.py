@@ -11,10 +11,9 @@ import pytest
 
 from modules.core.paths import ROOT
 
-FLOOR = ("core", "requests", "images", "library", "templates", "plugins", "jobs")
+FLOOR = ("core", "requests", "images", "library", "templates", "prompting", "plugins", "jobs")
 ENGINE = (
     "sampling",
-    "prompting",
     "devices",
     "families",
     "patches",

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from modules.core.errors import InputError
 from modules.engine.plan import Plan
+from modules.families.clip_prompts import TextOptions
 from modules.families.model import LoadedModel
 from modules.networks.extra_networks import Worn
-from modules.prompting.encode import TextOptions
 from modules.prompting.prompt import Prompt, Spans
 from modules.sampling.conditioning import Composed, Scheduled, pad_with_empty, pad_with_last
 

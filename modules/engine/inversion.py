@@ -12,9 +12,9 @@ from torch.nn.functional import interpolate
 from modules.core.errors import InputError
 from modules.engine.conditions import Guides
 from modules.engine.plan import Plan
+from modules.families.clip_prompts import TextOptions
 from modules.families.model import LoadedModel
 from modules.images.detail_map import detail_map
-from modules.prompting.encode import TextOptions
 from modules.requests.generation import GenerationRequest
 from modules.requests.guidance import TECHNIQUES
 from modules.requests.img2img import Img2ImgRequest

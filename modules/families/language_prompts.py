@@ -8,11 +8,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from modules.core.errors import ModelFileError
+from modules.families.clip_prompts import PLAIN, TextOptions
 from modules.families.language_models import Architecture, LanguageModel
 from modules.families.packing import pack_rows
 from modules.families.source import Source
-from modules.families.t5 import build_t5_tokenizer
-from modules.prompting.encode import PLAIN, TextOptions
+from modules.prompting.tokenizer_files import read_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def language_prompts(
 
     `width`: of the states that the network wants.
     """
-    tokenizer = build_t5_tokenizer(source.tokenizers.get(kind), kind)
+    tokenizer = read_tokenizer(source.tokenizers.get(kind), kind)
     model = LanguageModel(architecture, source.text(kind), source.compute, layers)
     if model.width != width:
         raise ModelFileError(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from modules.devices.choice import Compute
 from modules.families.autoencoders import Autoencoder
-from modules.prompting.encode import PLAIN, TextOptions
+from modules.families.clip_prompts import PLAIN, TextOptions
 from modules.sampling.denoiser import EpsDenoiser, NoiseLevels, VDenoiser
 from modules.sampling.flow import FlowDenoiser
 

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from modules.devices.choice import Compute
 from modules.families.assembly import count_of, empty_weights, filled, needed
 from modules.families.autoencoders import KlAutoencoder
+from modules.families.clip_prompts import PLAIN, TextOptions
 from modules.families.ldm_keys import VAE
 from modules.families.model import LoadedModel
 from modules.families.packing import pack, unpack, whole_patches
 from modules.families.pixart_keys import diffusers_names
 from modules.families.source import BACKBONE, Parts, Shapes, Source, text_prefix
-from modules.families.t5 import Filling, T5Encoder, T5Prompts, build_t5, build_t5_tokenizer
+from modules.families.t5 import Filling, T5Encoder, T5Prompts, build_t5
 from modules.families.vae import build_vae
-from modules.prompting.encode import PLAIN, TextOptions
+from modules.prompting.tokenizer_files import read_tokenizer
 from modules.sampling.denoiser import TRAIN_STEPS, NoiseLevels
 
 LABEL = "PixArt sigma"
@@ -140,7 +141,7 @@ def build_backbone(tensors: Mapping[str, Tensor], compute: Compute) -> nn.Module
 
 def build_prompts(source: Source) -> "PixArtPrompts":
     """T5 that reads in lower case."""
-    tokenizer = build_t5_tokenizer(source.tokenizers.get(TEXT), TEXT)
+    tokenizer = read_tokenizer(source.tokenizers.get(TEXT), TEXT)
     lower = normalizers.Lowercase()
     tokenizer.normalizer = normalizers.Sequence([lower, tokenizer.normalizer]) if tokenizer.normalizer else lower
     encoder = T5Encoder(build_t5(source.text(TEXT), source.compute), source.compute)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.families.assembly import count_of, empty_weights, filled, needed
+from modules.families.clip_prompts import PLAIN, TextOptions
 from modules.families.dc_vae import DcAutoencoder, build_dc_vae
 from modules.families.language_models import LanguageModel, gemma2
 from modules.families.ldm_keys import VAE
@@ -23,8 +24,7 @@ from modules.families.model import LoadedModel
 from modules.families.packing import pack_rows, unpack, whole_patches
 from modules.families.pixart_keys import diffusers_names
 from modules.families.source import BACKBONE, Parts, Shapes, Source, text_prefix
-from modules.families.t5 import build_t5_tokenizer
-from modules.prompting.encode import PLAIN, TextOptions
+from modules.prompting.tokenizer_files import read_tokenizer
 from modules.sampling.flow import FlowLevels
 
 LABEL = "Sana"
@@ -84,7 +84,7 @@ def parts(shapes: Shapes) -> Parts:
 def load(source: Source) -> LoadedModel:
     """Build it; raises ModelFileError naming the first tensor that does not fit."""
     compute, network = source.compute, source.backbone
-    tokenizer = build_t5_tokenizer(source.tokenizers.get(TEXT), TEXT)  # before gigabytes are read
+    tokenizer = read_tokenizer(source.tokenizers.get(TEXT), TEXT)  # before gigabytes are read
     prompts = SanaPrompts(tokenizer, LanguageModel(gemma2(), source.text(TEXT), compute))
     size = _size(network, source.name)
     backbone = build_backbone(network, compute, size)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from modules.devices.choice import Compute
 from modules.families.assembly import count_of, empty_weights, filled, needed
 from modules.families.autoencoders import KlAutoencoder
+from modules.families.clip_prompts import PromptEncoder
 from modules.families.compiled import text_of, unet_of, vae_of
 from modules.families.ldm_keys import TEXT, UNET, VAE, text_keys
 from modules.families.model import LoadedModel
 from modules.families.source import Parts, Shapes, Source, Tell, untold
 from modules.families.unet import UNetNetwork
 from modules.library.prediction import Prediction
-from modules.prompting.encode import PromptEncoder
 from modules.prompting.tokenizer import END, build_tokenizer
 from modules.sampling.denoiser import NoiseLevels, scaled_linear_alphas_cumprod
 from modules.sampling.flow import FlowLevels

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from modules.devices.choice import Compute
 from modules.families.assembly import empty_weights, filled
+from modules.families.clip_prompts import PromptEncoder
 from modules.families.compiled import text_of, unet_of
 from modules.families.ldm_keys import UNET, VAE
 from modules.families.model import LoadedModel
@@ -19,7 +20,6 @@ from modules.families.sd1 import IN_CHANNELS, autoencoder, levels_of
 from modules.families.source import Parts, Shapes, Source
 from modules.families.unet import UNetNetwork
 from modules.library.prediction import Prediction
-from modules.prompting.encode import PromptEncoder
 from modules.prompting.tokenizer import END, build_tokenizer
 from modules.sampling.denoiser import TRAIN_STEPS
 

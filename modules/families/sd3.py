@@ -17,13 +17,13 @@ from modules.devices.choice import Compute
 from modules.families.assembly import converted, count_of, empty_weights, filled, needed
 from modules.families.autoencoders import KlAutoencoder
 from modules.families.clip import Clip, clip_g, clip_l
+from modules.families.clip_prompts import PLAIN, PromptEncoder, TextOptions
 from modules.families.ldm_keys import VAE
 from modules.families.model import LoadedModel
 from modules.families.packing import pack, unpack, whole_patches
 from modules.families.source import BACKBONE, Parts, Shapes, Source, text_prefix
 from modules.families.t5 import Filling, T5Prompts, t5_prompts
 from modules.families.vae import build_vae
-from modules.prompting.encode import PLAIN, PromptEncoder, TextOptions
 from modules.prompting.tokenizer import build_tokenizer
 from modules.sampling.flow import FlowLevels
 

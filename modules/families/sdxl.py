@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modules.devices.choice import Compute
 from modules.families.autoencoders import KlAutoencoder
+from modules.families.clip_prompts import PLAIN, PromptEncoder, TextOptions
 from modules.families.compiled import unet_of, vae_of
 from modules.families.ldm_keys import UNET, VAE
 from modules.families.model import LoadedModel
@@ -20,7 +21,6 @@ from modules.families.sd1 import EPS, IN_CHANNELS, clip_of, levels_of
 from modules.families.sd2 import open_clip_of, padded_with_zeros
 from modules.families.source import Parts, Shapes, Source, Tell, untold
 from modules.families.unet import UNetNetwork
-from modules.prompting.encode import PLAIN, PromptEncoder, TextOptions
 from modules.prompting.tokenizer import END, build_tokenizer
 
 LABEL = "Stable Diffusion XL"

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from modules.core.errors import InputError, ModelFileError
 from modules.devices.choice import Compute
 from modules.families.assembly import empty_weights, filled
+from modules.families.clip_prompts import PLAIN, TextOptions
 from modules.families.packing import pack, padded
-from modules.families.sentencepiece import read_sentencepiece
 from modules.prompting.attention import BREAK, parse_attention
 from modules.prompting.chunks import bounded
-from modules.prompting.encode import PLAIN, TextOptions
+from modules.prompting.tokenizer_files import read_tokenizer
 
 MAX_TOKENS = 2048  # of one prompt; attention takes memory by their square
-FILES = ("spiece.model", "tokenizer.model")  # sentencepiece's, under the names they are published with
 END = "</s>"
 PADDING = "<pad>"
 
@@ -154,7 +153,7 @@ def t5_prompts(
     tensors: Mapping[str, Tensor], tokenizer: Path | None, compute: Compute, filling: Filling, *, kind: str = "t5xxl"
 ) -> T5Prompts:
     """The encoder of those tensors with the tokenizer in that folder; raises ModelFileError."""
-    return T5Prompts(build_t5_tokenizer(tokenizer, kind), T5Encoder(build_t5(tensors, compute), compute), filling)
+    return T5Prompts(read_tokenizer(tokenizer, kind), T5Encoder(build_t5(tensors, compute), compute), filling)
 
 
 def build_t5(tensors: Mapping[str, Tensor], compute: Compute) -> nn.Module:
@@ -210,26 +209,3 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "relative_attention_num_buckets": buckets,
         "feed_forward_proj": "gated-gelu" if gated else "relu",
     }
-
-
-def build_t5_tokenizer(folder: Path | None, kind: str = "t5xxl") -> Tokenizer:
-    """The tokenizer in a folder: tokenizer.json, or sentencepiece's file; raises ModelFileError with one sentence."""
-    if folder is None:
-        raise ModelFileError(
-            f"The text encoder {kind} has no tokenizer. Put tokenizer.json into models/tokenizers/{kind}/."
-        )
-    fast = folder / "tokenizer.json"
-    if fast.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(fast))
-        except Exception as error:  # the tokenizers package raises the plain class
-            raise ModelFileError(f'"{fast.name}" of {kind} cannot be read: {error}. Download it again.') from error
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
-    for name in FILES:
-        if (folder / name).is_file():
-            return read_sentencepiece(folder / name)
-    raise ModelFileError(
-        f'"{folder.name}" holds no tokenizer of {kind}: neither tokenizer.json nor {" nor ".join(FILES)}. Put one there.'
-    )

@@ -12,11 +12,10 @@ from modules.core.files import write_atomic
 from modules.families.folder import is_folder, text_kinds
 from modules.families.pieces import PIECES
 from modules.library.shelf import Shelf
+from modules.prompting.tokenizer_files import FAST, holds_tokenizer
 
 log = logging.getLogger(__name__)
 
-FAST = "tokenizer.json"
-FILES = (FAST, "spiece.model", "tokenizer.model")
 MAX_SIZE = 64 * 2**20
 
 
@@ -83,11 +82,6 @@ class Tokenizers(Mapping[str, Path]):
             if not self._shelf.is_root(file.parent):  # a folder of its own, not the one of all text encoders
                 yield file.parent
         yield from (root / kind for root in self._shelf.tokenizers)
-
-
-def holds_tokenizer(folder: Path) -> bool:
-    """Is there a tokenizer in that folder?"""
-    return any((folder / name).is_file() for name in FILES)
 
 
 def fetch(kind: str, folder: Path) -> None:

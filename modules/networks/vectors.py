@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modules.families.clip_prompts import PromptEncoder
 from modules.families.compiled import CompiledText
 from modules.families.model import LoadedModel, inside
 from modules.networks.embeddings import CLIP_G, CLIP_L, PLAIN, Embedding
 from modules.patches.hooks import Around, hooks
-from modules.prompting.encode import PromptEncoder
 from modules.prompting.words import VECTORS, Words
 
 _ROLES: Mapping[str, tuple[tuple[str, ...], ...]] = {

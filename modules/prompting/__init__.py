@@ -1,1 +1,1 @@
-"""Prompts to conditioning: CLIP's tokenizer, chunks of 75 tokens, text encoding."""
+"""Prompts as text: their grammar, tokenizers, chunks of 75 tokens."""

@@ -8,7 +8,7 @@ import torch
 from modules.core.settings import Settings
 from modules.engine.conditions import KEPT, Conditions
 from modules.engine.plan import make_plan
-from modules.prompting.encode import PromptEncoder
+from modules.families.clip_prompts import PromptEncoder
 from modules.prompting.tokenizer import build_tokenizer
 from modules.requests.catalogue import SHIPPED, Catalogue
 from modules.requests.txt2img import make_request

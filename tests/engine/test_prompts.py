@@ -5,9 +5,9 @@ import pytest
 from modules.core.paths import Paths
 from modules.core.settings import Settings
 from modules.engine.build import build_engine
+from modules.families.clip_prompts import PromptEncoder
 from modules.images.infotext import parse_infotext
 from modules.jobs.executors.base import Cancel
-from modules.prompting.encode import PromptEncoder
 from modules.requests.events import Failed, ImageReady, Order, Warned
 from modules.requests.txt2img import make_request
 from tests.tiny import write_tiny

@@ -9,8 +9,8 @@ import torch
 from modules.devices.choice import choose_compute
 from modules.devices.compiled import CompiledRuntime
 from modules.families import sd1, sdxl
+from modules.families.clip_prompts import TextOptions
 from modules.families.source import Source
-from modules.prompting.encode import TextOptions
 from tests.families.test_sdxl import Parts
 from tests.tiny import ldm_tensors, tiny_parts
 

@@ -10,8 +10,8 @@ from transformers import Gemma2Config, Gemma2Model
 
 from modules.core.errors import ModelFileError
 from modules.families import lumina2
+from modules.families.clip_prompts import TextOptions
 from modules.families.source import BACKBONE, text_prefix
-from modules.prompting.encode import TextOptions
 from tests.families.tiny_language import (
     SEED,
     SENTENCE,

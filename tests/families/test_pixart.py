@@ -16,8 +16,8 @@ from diffusers import (
 
 from modules.core.errors import ModelFileError
 from modules.families import pixart, pixart_alpha
+from modules.families.clip_prompts import TextOptions
 from modules.families.source import BACKBONE, text_prefix
-from modules.prompting.encode import TextOptions
 from tests.families.tiny_language import (
     SEED,
     checkpoint,

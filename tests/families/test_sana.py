@@ -13,9 +13,9 @@ from transformers import Gemma2Config, Gemma2Model
 
 from modules.core.errors import ModelFileError
 from modules.families import sana
+from modules.families.clip_prompts import TextOptions
 from modules.families.naming import vae_named
 from modules.families.source import BACKBONE, text_prefix
-from modules.prompting.encode import TextOptions
 from modules.requests.events import Failed
 from tests.families.tiny_language import (
     COMPUTE,

@@ -7,12 +7,12 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, con
 from modules.core.errors import ModelFileError
 from modules.devices.choice import choose_compute
 from modules.families import sd1
+from modules.families.clip_prompts import TextOptions
 from modules.families.kinds import family_of, missing_parts
 from modules.families.ldm_keys import UNET, VAE, unet_keys, unet_shape, vae_keys, vae_shape
 from modules.families.source import Source, without_prefix
 from modules.library.prediction import Prediction
 from modules.prompting.chunks import make_chunks
-from modules.prompting.encode import TextOptions
 from modules.prompting.tokenizer import build_tokenizer
 from modules.sampling.denoiser import EpsDenoiser, VDenoiser
 from modules.sampling.flow import FlowDenoiser

@@ -5,9 +5,9 @@ import torch
 
 from modules.core.errors import InputError, ModelFileError
 from modules.families import kinds, sd3
+from modules.families.clip_prompts import TextOptions
 from modules.families.packing import unpack
 from modules.families.source import BACKBONE
-from modules.prompting.encode import TextOptions
 from tests.tiny_modern import CLIP_WIDTH, clip_tokenizer, source_of, t5_tokenizer, tiny_clip, tiny_vae
 from tests.tiny_sd3 import WIDTH, sd3_named, sd3_original, sd3_parts, tiny_sd3
 from tests.tiny_t5 import tiny_t5, write_tokenizer

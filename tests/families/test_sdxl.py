@@ -11,10 +11,10 @@ from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelW
 
 from modules.devices.choice import choose_compute
 from modules.families import sd1, sd2, sdxl
+from modules.families.clip_prompts import TextOptions
 from modules.families.ldm_keys import UNET, VAE, VaeShape, vae_keys
 from modules.families.open_clip_keys import to_open_clip
 from modules.families.source import Source
-from modules.prompting.encode import TextOptions
 from modules.prompting.tokenizer import build_tokenizer
 from tests.tiny import unet_tensors
 

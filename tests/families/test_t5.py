@@ -7,9 +7,10 @@ import torch
 
 from modules.core.errors import InputError, ModelFileError
 from modules.devices.choice import choose_compute
+from modules.families.clip_prompts import TextOptions
 from modules.families.scaled import unscaled
-from modules.families.t5 import Filling, T5Encoder, T5Prompts, build_t5, build_t5_tokenizer, t5_prompts
-from modules.prompting.encode import TextOptions
+from modules.families.t5 import Filling, T5Encoder, T5Prompts, build_t5, t5_prompts
+from modules.prompting.tokenizer_files import read_tokenizer
 from tests.tiny_t5 import t5_tensors, tiny_t5, tiny_tokenizer, write_tokenizer
 
 CPU = choose_compute(use_cpu=True)
@@ -134,13 +135,13 @@ def test_bad_tensors_are_one_sentence():
 
 def test_bad_tokenizers_are_one_sentence(folder, tmp_path):
     with pytest.raises(ModelFileError, match="models/tokenizers/t5xxl/"):
-        build_t5_tokenizer(None)
+        read_tokenizer(None)
     with pytest.raises(ModelFileError, match=r"holds no tokenizer of t5xxl: neither tokenizer\.json nor"):
-        build_t5_tokenizer(tmp_path)
+        read_tokenizer(tmp_path)
     for name in ("tokenizer.json", "spiece.model"):
         (tmp_path / name).write_text("<html>")
         with pytest.raises(ModelFileError, match=f'"{name}"'):
-            build_t5_tokenizer(tmp_path)
+            read_tokenizer(tmp_path)
         (tmp_path / name).unlink()
     with pytest.raises(ModelFileError, match="not of one model"):
         small = dict(t5_tensors(tiny_t5()))

@@ -17,10 +17,10 @@ from modules.engine import plan as plans
 from modules.engine.conditions import Conditions
 from modules.engine.plan import make_plan
 from modules.families import sd1
+from modules.families.clip_prompts import PromptEncoder, TextOptions
 from modules.families.ldm_keys import TEXT
 from modules.prompting.attention import parse_attention
 from modules.prompting.compose import split_composed
-from modules.prompting.encode import PromptEncoder, TextOptions
 from modules.prompting.schedule import Timeline, schedule
 from modules.prompting.tokenizer import build_tokenizer
 from modules.requests.catalogue import SHIPPED, Catalogue

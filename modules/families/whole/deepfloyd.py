@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from modules.devices.choice import Compute
+from modules.families.clip_prompts import TextOptions
 from modules.families.t5 import Filling, T5Prompts, t5_prompts
 from modules.families.whole.folders import companion
 from modules.families.whole.model import Ask
 from modules.families.whole.parts import Folder
-from modules.prompting.encode import TextOptions
 
 LABEL = "DeepFloyd IF"
 CLASSES = ("IFPipeline",)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from modules.core.errors import InputError
+from modules.families.clip_prompts import MAX_CHUNKS, PromptEncoder, TextOptions
 from modules.prompting.chunks import EMPTY
-from modules.prompting.encode import MAX_CHUNKS, PromptEncoder, TextOptions
 from modules.prompting.tokenizer import COMMA, END, START, build_tokenizer, token_ids
 
 RECORDED = json.loads((Path(__file__).parents[1] / "data" / "clip_tokens.json").read_text("utf-8"))

@@ -5,8 +5,8 @@ import struct
 import pytest
 
 from modules.core.errors import ModelFileError
-from modules.families.sentencepiece import read_sentencepiece
-from modules.families.t5 import build_t5_tokenizer
+from modules.prompting.sentencepiece import read_sentencepiece
+from modules.prompting.tokenizer_files import read_tokenizer
 from tests.tiny_t5 import PIECES, tiny_tokenizer
 
 
@@ -37,7 +37,7 @@ def test_unigram(tmp_path):
     kinds = {"<pad>": 3, "</s>": 3, "<unk>": 2}
     pieces = [(text, score, kinds.get(text, 1)) for text, score in PIECES]
     (tmp_path / "spiece.model").write_bytes(model(pieces, kind=1, unknown=2))
-    ours, theirs = build_t5_tokenizer(tmp_path), tiny_tokenizer()
+    ours, theirs = read_tokenizer(tmp_path), tiny_tokenizer()
     for text in ("a red star", "  the house,  a star. ", "über", ""):
         assert ours.encode(text).ids == theirs.encode(text, add_special_tokens=False).ids, text
     assert ours.token_to_id("</s>") == 1
