@@ -171,10 +171,14 @@ class EngineAPI:
     def upscaled(self, image: Image.Image, name: str | int, scale: float) -> tuple[Image.Image, str]:
         """The picture (RGB) larger by `scale`, by the upscaler of that name or place in the list, and that one's name; None leaves it
         as it is. Raises UnknownName, ModelFileError and Cancelled."""
-        found = self._upscalers.get(self._upscalers.files.called(name, FIELD), self.options, FIELD)
+        found = self._upscalers.get(self.upscaler_name(name), self.options, FIELD)
         if found.name == NONE:
             return image, found.name
         return found.upscale(image, scale, check=self._context.check_interrupted), found.name
+
+    def upscaler_name(self, name: str | int) -> str:
+        """The upscaler's name, given that or its place in the list; raises UnknownName."""
+        return self._upscalers.get(self._upscalers.files.called(name, FIELD), self.options, FIELD).name
 
     def caption(self, image: Image.Image) -> str:
         """A sentence about the picture; raises InputError where there is no model that writes one, ModelFileError."""

@@ -143,18 +143,18 @@ def _grid(size: tuple[int, int], values: Values) -> Grid:
 
 def _enlarged(image: Image.Image, size: tuple[int, int], values: Values, api: EngineAPI) -> tuple[Image.Image, str]:
     """The picture of that size and the upscaler's name: by whole factors as the extension takes them, then by Lanczos."""
-    name: str = ""
+    name = api.upscaler_name(values["upscaler_index"])
     for scale in factors(math.ceil(max(size) / max(image.size))):
-        image, name = api.upscaled(image, values["upscaler_index"], scale)
+        image, _ = api.upscaled(image, name, scale)
     return image.resize(size, Image.Resampling.LANCZOS), name
 
 
 def factors(scale: int) -> list[int]:
-    """Upscaling goes by 4, 3 and 2, one after the other, until it is at least by `scale`."""
+    """Upscaling goes by 4, 3 and 2, one after the other, until it is at least by `scale`; none for a picture that is large enough."""
     while scale > 1 and all(scale % factor for factor in (2, 3)):
         scale += 1
     found, done = [], 1
-    while done < scale or not found:
+    while done < scale:
         left = scale // done
         found.append(next((factor for factor in (4, 3, 2) if left % factor == 0), 2))
         done *= found[-1]

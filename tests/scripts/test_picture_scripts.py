@@ -16,6 +16,7 @@ from modules.requests.img2img import make_img2img_request
 from modules.requests.txt2img import make_request
 from modules.scripts.build import build_engine
 from modules.scripts.pictures import as_picture
+from modules.scripts.ultimate import factors
 from tests.tiny import write_tiny
 
 SMALL = {
@@ -276,6 +277,18 @@ def test_chess_draws_fields_of_one_colour_first(run):
     linear, chess = (shown(ultimate(run, redraw_mode=mode))[0] for mode in ("Linear", "Chess"))
     assert linear.data != chess.data
     assert not works(ultimate(run, redraw_mode="None"))
+
+
+def test_ultimate_upscale_leaves_a_picture_that_is_large_enough(run):
+    noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    given = {"init_images": (as_picture(Image.fromarray(noise)),)}
+    same = {"upscaler_index": "Nearest", "redraw_mode": "None", "target_size_type": 1, "custom_width": 64}
+    (result,) = shown(ultimate(run, more=given, **same))
+    assert opened(result).tobytes() == noise.tobytes()
+    assert told(result)["Ultimate SD upscale upscaler"] == "Nearest"
+    given = {"init_images": (as_picture(Image.fromarray(noise).resize((128, 128))),)}
+    assert opened(shown(ultimate(run, more=given, **same))[0]).size == (64, 64)
+    assert [factors(scale) for scale in (1, 2, 3, 4, 5)] == [[], [2], [3], [4], [3, 2]]
 
 
 def test_ultimate_upscale_goes_on_where_another_try_ended(run):
