@@ -41,6 +41,7 @@ LABELS = {
     **seed_form.LABELS,
     "override_settings": "Override settings",
     "tiling": "Tiling",
+    "restore_faces": "Restore faces",
     "cfg_rescale": "CFG rescale",
     "dynamic_prompts": "Dynamic Prompts enabled",
     "dp_combinatorial": "Combinatorial generation",
@@ -56,6 +57,9 @@ LABELS = {
 }
 REFINER = {"refiner_checkpoint": "None", "refiner_switch_at": 0.8}  # what its fields start from: without it
 FIELDS = tuple(name for name in LABELS if name != "sd_model_checkpoint")
+AS_SET = ("tiling", "restore_faces")
+"""Boxes that only say yes: unticked, the setting decides."""
+
 FLAT = {name: (field, part) for name, field, part in flat_names()}  # of the techniques' values, in which field each is
 
 DrawRequest = Txt2ImgRequest | Img2ImgRequest
@@ -95,8 +99,7 @@ def to_request(values: Mapping[str, Any], checkpoint: str | None, form: Form = T
     if isinstance(given.get("seed"), str):
         given["seed"] = given["seed"].strip() or -1
     given = seed_form.counting(given)
-    if given.get("tiling") is False:
-        given["tiling"] = None  # as the setting says
+    given |= {name: None for name in AS_SET if given.get(name) is False}
     override: dict[str, Any] = {CHECKPOINT: checkpoint} if checkpoint else {}
     if MODULES in values:
         override[MODULES] = [*checked_modules(values[MODULES])]
@@ -127,7 +130,7 @@ def shown(name: str, value: Any) -> Any:
         return str(value)
     if name in ("seed_resize_from_w", "seed_resize_from_h"):
         return max(value, 0)  # -1 is what the API calls none
-    return bool(value) if name == "tiling" else value
+    return bool(value) if name in AS_SET else value
 
 
 def checked(name: str, value: Any, catalogue: Catalogue, form: Form = TXT2IMG) -> Any:
@@ -227,7 +230,7 @@ def from_infotext(text: str, catalogue: Catalogue, form: Form = TXT2IMG) -> tupl
             values.update(sampler_name=sampler.name, scheduler=schedule.label)
         except InputError:
             pass  # found again below, and told
-    found: dict[str, Any] = {"tiling": False, "cfg_rescale": 0.0}
+    found: dict[str, Any] = {**dict.fromkeys(AS_SET, False), "cfg_rescale": 0.0}
     found[seed_form.SHOW] = seed_form.ticked(values)
     found.update({name: False for name, (_, part) in FLAT.items() if part == ENABLED})
     values[CONTROL] = text_of(values.pop(CONTROL, ()))

@@ -66,7 +66,6 @@ def check_plain(field: str, value: Any) -> None:
 # Fields of features that this version does not have: the values that mean "without it", and the feature's name.
 # Their helpers (hr_scale, refiner_switch_at ...) have no effect alone, in A1111 neither, and are accepted at any value.
 NOT_YET: dict[str, tuple[tuple[Any, ...], str]] = {
-    "restore_faces": ((None, False), "face restoration is"),
     "override_settings_restore_afterwards": (
         (None, True),
         "keeping override_settings is (POST them to /sdapi/v1/options for that)",
@@ -151,7 +150,7 @@ class GenerationBody(Body):
             *("subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h"),
             "refiner_checkpoint",
             *("eta", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond"),
-            *("tiling", "cfg_rescale", "distilled_cfg_scale", "detail", *TECHNIQUES),
+            *("tiling", "restore_faces", "cfg_rescale", "distilled_cfg_scale", "detail", *TECHNIQUES),
             *("script_name", "script_args", "do_not_save_grid", "styles"),
             *("dynamic_prompts", "dp_combinatorial", "dp_max_generations", "dp_combinatorial_batches", "dp_fixed_seed"),
             "dp_unlink_seed",

@@ -13,15 +13,8 @@ TITLE = "ADetailer"
 VERSION = "24.11.1"
 """The extension's whose arguments these are."""
 
-ELSEWHERE = ("ad_restore_face", "is_api")
-CONTROLNET = {
-    "ad_controlnet_model": "None",
-    "ad_controlnet_module": "None",
-    "ad_controlnet_weight": None,
-    "ad_controlnet_guidance_start": None,
-    "ad_controlnet_guidance_end": None,
-}
-"""Fields that this version has at these values alone; None: at any, as they do nothing without the others."""
+ELSEWHERE = ("is_api",)
+"""What clients send and nothing depends on."""
 
 
 def read_units(field: str, arguments: Sequence[Any], *, img2img: bool = False) -> dict[str, Any]:
@@ -42,19 +35,8 @@ def _unit(field: str, value: Any) -> dict[str, Any]:
         raise InputError(
             field, f'{field} holds {short(value)} for "{TITLE}": send true or false, and then an object for each pass.'
         )
-    for name, only in CONTROLNET.items():
-        given = value.get(name, only)
-        if only is not None and given not in (only, None, "Passthrough"):
-            raise InputError(
-                field,
-                f'{field} asks "{TITLE}" for {name} {short(given)}: passes have no ControlNet of their own here; send "None".',
-            )
-    if value.get("ad_restore_face"):
-        raise InputError(
-            field, f'{field} asks "{TITLE}" for ad_restore_face: restore faces in Extras instead, and send false.'
-        )
     known = {name: given for name, given in value.items() if name in DetailUnit.model_fields}
-    strange = sorted(name for name in value if name not in (*DetailUnit.model_fields, *CONTROLNET, *ELSEWHERE))
+    strange = sorted(name for name in value if name not in (*DetailUnit.model_fields, *ELSEWHERE))
     if strange:
         raise InputError(
             field,

@@ -24,6 +24,7 @@ from modules.core.sections import (
     Detail,
     Downloads,
     ExtraNetworks,
+    FaceRestoration,
     Gallery,
     Grids,
     ImageToImage,
@@ -68,6 +69,11 @@ class Saving(Section):
         False,
         title="Save a copy of image before applying highres fix.",
         description="Beside the larger one, its name ending in -before-highres-fix.",
+    )
+    save_images_before_face_restoration: bool = Field(
+        False,
+        title="Save a copy of image before doing face restoration.",
+        description="Beside the other one, its name ending in -before-face-restoration.",
     )
     save_incomplete_images: bool = Field(False, title="Save incomplete images that were interrupted in mid-generation")
 
@@ -248,6 +254,7 @@ class Settings(BaseModel):
     optimizations: Optimizations = Optimizations.model_validate({})
     extra_networks: ExtraNetworks = ExtraNetworks.model_validate({})
     compatibility: Compatibility = Compatibility.model_validate({})
+    faces: FaceRestoration = FaceRestoration.model_validate({})
     postprocessing: Postprocessing = Postprocessing.model_validate({})
     upscaling: Upscaling = Upscaling.model_validate({})
     controlnet: ControlNet = ControlNet.model_validate({})

@@ -22,6 +22,8 @@ from modules.requests.pictures import Picture
 
 SEP, SKIP, PROMPT = "[SEP]", "[SKIP]", "[PROMPT]"
 
+SAME_SAMPLER = "Use same sampler"
+
 LOSSLESS = {"samples_format": "png"}
 """How pictures go from one pass to the next, whatever they are saved as."""
 
@@ -236,7 +238,8 @@ def again(
     if unit.ad_use_inpaint_width_height:
         width, height = unit.ad_inpaint_width, unit.ad_inpaint_height
     same = {name: getattr(request, name) for name in GenerationRequest.model_fields}
-    sampler = {"sampler_name": unit.ad_sampler} if unit.ad_use_sampler else {}
+    same_sampler = not unit.ad_use_sampler or unit.ad_sampler == SAME_SAMPLER
+    sampler = {} if same_sampler else {"sampler_name": unit.ad_sampler}
     if unit.ad_use_sampler and unit.ad_scheduler != "Use same scheduler":
         sampler["scheduler"] = unit.ad_scheduler
     return make_img2img_request(
@@ -244,7 +247,8 @@ def again(
             **same,
             **sampler,
             "detail": (),
-            "control": (),
+            "control": unit.control(request.control),
+            "restore_faces": unit.ad_restore_face,
             "tiled_diffusion": None,
             "n_iter": 1,
             "batch_size": 1,

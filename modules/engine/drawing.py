@@ -18,6 +18,7 @@ from modules.engine.plan import Batch, Plan, make_plan
 from modules.engine.preview import LivePreview
 from modules.engine.quantising import quantised
 from modules.engine.refiner import Refiner, refiner_of
+from modules.engine.restoring import restorer_of
 from modules.engine.room import networks_of
 from modules.engine.sizes import check_memory, check_sides, largest, least_for
 from modules.engine.soundness import watch_vae
@@ -206,6 +207,7 @@ def draw(
     was skipped.
     """
     order, context, plan = sitting.order, sitting.context, sitting.plan
+    faces = restorer_of(plan, sitting.tools, context)
 
     def known() -> Plan:  # hashes are not waited for before a picture is written
         return replace(
@@ -229,5 +231,15 @@ def draw(
         if latents is not None:
             at, told = passes.at if passes else sitting, (passes or sitting).fields
             pixels = decode(at.last, at.plan, latents, at.tools.small)
-            finish(pixels, batch, known(), told, context, incomplete=incomplete, done=order.done, compose=compose)
+            finish(
+                pixels,
+                batch,
+                known(),
+                told,
+                context,
+                incomplete=incomplete,
+                done=order.done,
+                compose=compose,
+                faces=faces,
+            )
     return Done(info=known().info(told), stopped=stopped and context.cancel.interrupted)

@@ -9,6 +9,7 @@ from torch import Tensor
 from modules.engine.context import Context
 from modules.engine.plan import Batch, Plan
 from modules.engine.preview import to_images
+from modules.engine.restoring import Restorer
 from modules.images.encode import encode_image
 from modules.requests.events import ImageReady
 
@@ -23,12 +24,19 @@ def finish(
     incomplete: bool,
     done: frozenset[int],
     compose: Callable[[list[Image.Image], Batch], list[Image.Image]] | None = None,
+    faces: Restorer | None = None,
 ) -> None:
     """Hand over the pictures of a batch, but for those that an earlier try has delivered; `fields` go into their infotexts.
 
-    `compose` has the last hand in them.
+    `faces` has the first hand in them, `compose` the last.
     """
     images = to_images(pixels)
+    if faces and not incomplete:
+        told = zip(images, batch.positions, batch.seeds, batch.subseeds, strict=True)
+        images = [
+            image if at in done else faces.restore(image, at, plan.infotext(seed, subseed, fields), seed)
+            for image, at, seed, subseed in told
+        ]
     if compose:
         images = compose(images, batch)
     for image, position, seed, subseed in zip(images, batch.positions, batch.seeds, batch.subseeds, strict=True):

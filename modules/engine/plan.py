@@ -113,6 +113,7 @@ class Plan:
             "Image CFG scale": None,
             "Distilled CFG Scale": request.distilled_cfg_scale if self.distilled else None,
             "Seed": seed,
+            "Face restoration": self.faces,
             "Size": f"{request.width}x{request.height}",
             "Model hash": self.model_hash[:10] if options["add_model_hash_to_info"] else None,
             "Model": self.model_name if options["add_model_name_to_info"] else None,
@@ -153,6 +154,12 @@ class Plan:
     def tiling(self) -> bool:
         """Do opposite edges meet?"""
         return self.options["tiling"] if self.request.tiling is None else self.request.tiling
+
+    @property
+    def faces(self) -> str | None:
+        """What restores faces; None if nothing is to."""
+        option, wanted = self.options["face_restoration"], self.request.restore_faces
+        return self.options["face_restoration_model"] if (option if wanted is None else wanted) else None
 
     @property
     def resized(self) -> bool:
@@ -233,8 +240,8 @@ class Plan:
             "cfg_scale": request.cfg_scale,
             "steps": request.steps,
             "batch_size": request.batch_size,
-            "restore_faces": False,
-            "face_restoration_model": None,
+            "restore_faces": self.faces is not None,
+            "face_restoration_model": self.faces,
             "sd_model_name": self.model_name,
             "sd_model_hash": self.model_hash[:10],
             "sd_vae_name": self.vae[0] if self.vae else None,

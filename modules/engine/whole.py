@@ -11,6 +11,7 @@ from modules.engine.context import Context
 from modules.engine.denoise import variation
 from modules.engine.finish import finish
 from modules.engine.plan import Batch, Plan, make_plan
+from modules.engine.restoring import restorer_of
 from modules.engine.sizes import check_memory, check_sides, least_for_any
 from modules.engine.toolbox import Toolbox
 from modules.families.whole.model import Ask, WholeModel
@@ -51,6 +52,7 @@ def draw_whole(order: Order, tools: Toolbox, context: Context, on_read: Callable
     least = least_for_any(order.request, model.compute.dtype.itemsize)
     check_memory(order.request, least, tools.models.room(), model.pipeline.label)
     context.emit(Warned(message=unheeded(plan, model)))
+    faces = restorer_of(plan, tools, context)
     fields = {**dict.fromkeys(UNTOLD), "Pipeline": model.pipeline.label}
     stopped = False
     for batch in plan.batches:
@@ -61,7 +63,7 @@ def draw_whole(order: Order, tools: Toolbox, context: Context, on_read: Callable
                 if tools.nan_check and not pixels.isfinite().all():
                     raise NotANumber(NAN.format(label=model.pipeline.label, words=model.compute.words))
                 plan = replace(plan, model_hash=model.sha256())
-                finish(pixels, one, plan, fields, context, incomplete=False, done=order.done)
+                finish(pixels, one, plan, fields, context, incomplete=False, done=order.done, faces=faces)
         except Cancelled:  # what was skipped is left out
             stopped = context.cancel.interrupted
     plan = replace(plan, model_hash=model.sha256())

@@ -181,6 +181,8 @@ def to_request_values(text: Infotext) -> dict[str, Any]:
     if any(key in text.fields for key in HIRES):
         values["enable_hr"] = True
     values.update({field: value for field, value in gathered(text.fields).items() if value is not None})
+    if text.fields.get("Face restoration", "None") not in ("None", "False"):
+        values["restore_faces"] = True
     if units := read_told(text.fields):
         values["detail"] = tuple(units)
     if control := read_control(text.fields):

@@ -21,6 +21,7 @@ _OPTIONS = {
     "Hires refiner": "hires_fix_refiner_pass",
     "RNG": "randn_source",
     "Tiling": "tiling",
+    "Face restoration": "face_restoration_model",
     "Emphasis": "emphasis",
     "Old prompt editing timelines": "use_old_scheduling",
     "Pad conds": "pad_cond_uncond",

@@ -23,7 +23,7 @@ from modules.jobs.executors.base import Cancel, Executor, Wish
 from modules.jobs.fairness import check_room
 from modules.jobs.grids import plain_grid
 from modules.jobs.live import Bell, Live
-from modules.jobs.names import check_control, check_detail
+from modules.jobs.names import check_control, check_detail, check_faces
 from modules.jobs.queue import Queue
 from modules.jobs.scripts import check_hires, check_script, kept_pictures, shown
 from modules.jobs.store import ENDED, Image, Job, JobStore
@@ -163,6 +163,7 @@ class JobService:
         self.styles.find(request.styles)
         check_detail(request, self.detectors, self.catalogue)
         check_control(request, self.controls, self.catalogue)
+        check_faces(request, settings, self.extras)
         checkpoint = self.checkpoints.find(settings.stable_diffusion.sd_model_checkpoint)
         check_file(checkpoint, self.policy)
         if isinstance(request, Txt2ImgRequest) and request.enable_hr:

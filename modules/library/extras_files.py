@@ -82,14 +82,17 @@ class ExtrasFiles:
         except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL, ~ of nobody
             raise InputError(field, f"{field} {short(text)} is no folder: {error}. Choose another.") from error
 
-    def face_model(self, name: str) -> Path:
-        """The file of the network that restores faces under that name; raises InputError."""
-        kind, field, published = FACES[name]
+    def face_model(self, name: str, asked: str = "") -> Path:
+        """The file of the network that restores faces under that name; raises InputError for `asked`, or Extras' field."""
+        kind, own, published = FACES[name]
+        field = asked or own
+        without = f"switch {field} off" if asked else f"set {field} to 0"
+        other = ", or choose GFPGAN in the setting face_restoration_model" if asked else ""
         if name == "CodeFormer" and importlib.util.find_spec(EXTRA_ARCHITECTURES) is None:
             raise InputError(
                 field,
                 f"{field} needs the package {EXTRA_ARCHITECTURES}, whose licences allow no commercial use and which is therefore "
-                f"not installed with the rest. Install it yourself, or set it to 0.",
+                f"not installed with the rest. Install it yourself{other}, or {without}.",
             )
         files = [
             Path(seen.path)
@@ -98,7 +101,7 @@ class ExtrasFiles:
             if not seen.is_folder and name.casefold() in Path(seen.path).name.casefold()
         ]
         if not files:
-            raise InputError(field, f"{field} needs the model {published}: put it into models/{kind}, or set it to 0.")
+            raise InputError(field, f"{field} needs the model {published}: put it into models/{kind}, or {without}.")
         return files[0]
 
     def cutter(self) -> Path:

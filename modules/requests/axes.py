@@ -12,7 +12,7 @@ from modules.core.validation import input_error
 from modules.requests.generation import GenerationRequest
 
 Request = TypeVar("Request", bound=GenerationRequest)
-Kind = Literal["nothing", "whole", "number", "text", "switch", "size", "replace", "order"]
+Kind = Literal["nothing", "whole", "number", "text", "switch", "size", "replace", "order", "faces"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,11 @@ class Axis:
 
     def usable(self, known: Mapping[str, Any]) -> bool:
         """Can requests with these fields, and the settings, take its values?"""
-        return self.kind in ("nothing", "size", "replace", "order") or self.field in known or self.option in OPTIONS
+        return (
+            self.kind in ("nothing", "size", "replace", "order", "faces")
+            or self.field in known
+            or self.option in OPTIONS
+        )
 
     def changed(self, request: Request, value: Any, values: Sequence[Any]) -> Request:
         """The request with that one of the axis' values; raises InputError."""
@@ -40,6 +44,8 @@ class Axis:
         if self.kind in ("replace", "order"):
             texts = _replaced if self.kind == "replace" else _ordered
             return remade(request, texts(request, value, values))
+        if self.kind == "faces":
+            return remade(request, _restoring(request, value))
         if self.kind == "size":
             return remade(request, _size(value))
         if self.option:
@@ -59,6 +65,8 @@ class Axis:
         return str(value) if self.bare else f"{self.name}: {value}"
 
 
+RESTORERS = ("CodeFormer", "GFPGAN")
+YES, NO = ("true", "yes", "y", "1"), ("none", "false", "no", "n", "0")
 OPTIONS = frozenset(key for _, key, _ in fields())
 
 
@@ -106,7 +114,7 @@ AXES = (
     _option("VAE", "text", "sd_vae", cost=0.7, choices="vaes"),
     _field("Styles", "text", "styles", choices="styles"),
     _option("UniPC Order", "whole", "uni_pc_order", cost=0.5),
-    _field("Face restore", "text", "restore_faces"),
+    Axis(name="Face restore", kind="faces", choices="restorers"),
     _option("Token merging ratio", "number", "token_merging_ratio"),
     _option("Token merging ratio high-res", "number", "token_merging_ratio_hr"),
     _option("Always discard next-to-last sigma", "switch", "always_discard_next_to_last_sigma", choices="switch"),
@@ -138,6 +146,19 @@ def _size(value: str) -> dict[str, Any]:
     if not cross:
         raise InputError("script_args", f"{short(value)} is no size: it must look like 512x768.")
     return {"width": width.strip(), "height": height.strip()}
+
+
+def _restoring(request: GenerationRequest, value: str) -> dict[str, Any]:
+    """Face restore: a model's name, or yes or no."""
+    said = value.strip().casefold()
+    models = {name.casefold(): name for name in RESTORERS}
+    if said in models:
+        options = {**request.override_settings, "face_restoration_model": models[said]}
+        return {"restore_faces": True, "override_settings": options}
+    if said not in (*YES, *NO):
+        known = ", ".join((*RESTORERS, "None", "True"))
+        raise InputError("script_args", f"{short(value)} restores no faces: it must be one of {known}.")
+    return {"restore_faces": said in YES}
 
 
 def _replaced(request: GenerationRequest, value: str, values: Sequence[str]) -> dict[str, Any]:

@@ -3,18 +3,22 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
+from modules.core.errors import InputError
 from modules.core.validation import Number, Text, Whole
+from modules.requests.control import ControlUnit
 
 MAX_UNITS = 10
 NONE = "None"
+PASSTHROUGH = "Passthrough"
 
 
 class DetailUnit(BaseModel):
     """One pass, in ADetailer's names. `ad_model`: the detector; "None" is no pass. The prompts: empty is the picture's; [SEP] parts them
     for one thing after another, [SKIP] leaves that one as it is, [PROMPT] is the picture's. Ratios are of the picture's area, lengths
-    in pixels."""
+    in pixels. `ad_controlnet_model`: "Passthrough" is the picture's own units."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -56,6 +60,39 @@ class DetailUnit(BaseModel):
     ad_noise_multiplier: Number = Field(1.0, title="ADetailer noise multiplier", ge=0, le=4)
     ad_use_clip_skip: bool = Field(False, title="ADetailer use separate CLIP skip")
     ad_clip_skip: Whole = Field(1, title="ADetailer CLIP skip", ge=1, le=12)
+    ad_restore_face: bool = Field(False, title="ADetailer restore face")
+    ad_controlnet_model: Text = Field(NONE, title="ADetailer ControlNet model", max_length=300)
+    ad_controlnet_module: Text = Field(NONE, title="ADetailer ControlNet module", max_length=200)
+    ad_controlnet_weight: Number = Field(1.0, title="ADetailer ControlNet weight", ge=0, le=1)
+    ad_controlnet_guidance_start: Number = Field(0.0, title="ADetailer ControlNet guidance start", ge=0, le=1)
+    ad_controlnet_guidance_end: Number = Field(1.0, title="ADetailer ControlNet guidance end", ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        start, end = self.ad_controlnet_guidance_start, self.ad_controlnet_guidance_end
+        if start > end:
+            raise InputError(
+                "ad_controlnet_guidance_start",
+                f"ad_controlnet_guidance_start is {start} and ad_controlnet_guidance_end {end}: a ControlNet cannot end before it "
+                "starts. Make the first one the smaller.",
+            )
+        return self
+
+    def control(self, own: tuple[ControlUnit, ...]) -> tuple[ControlUnit, ...]:
+        """The ControlNet of this pass, which goes by the part that is drawn again; `own`: the picture's, taken for "Passthrough"."""
+        name = self.ad_controlnet_model.strip()
+        if name == PASSTHROUGH:
+            return own
+        if name in ("", NONE):
+            return ()
+        unit = ControlUnit(
+            model=name,
+            module=self.ad_controlnet_module.strip() or NONE,
+            weight=self.ad_controlnet_weight,
+            guidance_start=self.ad_controlnet_guidance_start,
+            guidance_end=self.ad_controlnet_guidance_end,
+        )
+        return (unit,)
 
     @property
     def active(self) -> bool:

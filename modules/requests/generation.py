@@ -37,7 +37,7 @@ class GenerationRequest(BaseModel):
     """In A1111's API names. Sizes are in pixels; `seed` -1 asks for a random one.
 
     `subseed`: the variation seed, mixed in by `subseed_strength`; -1 is drawn from the seed. `seed_resize_from_*`: 0 or less
-    is off. `eta` to `s_min_uncond` and `tiling`: None leaves the setting of that name. `cfg_rescale`: phi, 0 is off.
+    is off. `eta` to `s_min_uncond`, `tiling`, `restore_faces`: None leaves the setting. `cfg_rescale`: phi, 0 is off.
     `control`: ControlNet units. `detail`: passes over the finished pictures. `distilled_cfg_scale`: what a network distilled from guidance is told; others know nothing of it.
     `refiner_checkpoint`: takes over where `refiner_switch_at` of the noise is gone (None: from the beginning); "" and "None"
     are none. `styles`: names, or one text of them with commas. `dynamic_prompts`: templates in prompts are filled in, with `dp_*` in every combination (at most so many,
@@ -69,6 +69,7 @@ class GenerationRequest(BaseModel):
     s_noise: Number | None = Field(None, ge=0, le=2)
     s_min_uncond: Number | None = Field(None, ge=0, le=1000)
     tiling: bool | None = None
+    restore_faces: bool | None = None
     cfg_rescale: Number = Field(0.0, ge=0, le=1)
     freeu: FreeU | None = None
     self_attention_guidance: SelfAttentionGuidance | None = None

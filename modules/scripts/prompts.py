@@ -151,10 +151,6 @@ def _made(request: GenerationRequest, line: Line, position: str) -> GenerationRe
         values["seed"] = random.Random(f"{request.seed} {line.number} own").randrange(2**32)
     if values.pop("do_not_save_samples", False):
         values["save_images"] = False
-    if values.pop("restore_faces", False) and "restore_faces" not in type(request).model_fields:
-        raise InputError(
-            "script_args", f"{TITLE}, line {line.number}: --restore_faces is not part of this version; leave it out."
-        )
     if line.checkpoint:
         values["override_settings"] = {**request.override_settings, "sd_model_checkpoint": line.checkpoint}
     try:

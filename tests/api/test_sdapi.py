@@ -149,7 +149,6 @@ def test_force_task_id(draw, service, client):
 def test_what_is_not_there_yet_is_refused_by_name(client, service, name):
     wrong = {
         "override_settings_restore_afterwards": False,
-        "restore_faces": True,
         **dict.fromkeys(("script_name", "infotext"), "x"),
     }.get(name, 0.5)
     before = service.store.recent(1)

@@ -157,8 +157,7 @@ def test_adetailers_arguments():
     for args, words in (
         ([True, False, 5], "an object for each pass"),
         ([{"ad_modle": "x"}], "ad_modle"),
-        ([{"ad_controlnet_model": "control"}], "no ControlNet of their own"),
-        ([{"ad_restore_face": True}], "ad_restore_face"),
+        ([{"ad_controlnet_guidance_start": 0.8, "ad_controlnet_guidance_end": 0.2}], "cannot end before it starts"),
         ([{"ad_confidence": 5}], "detail.0.ad_confidence"),
     ):
         with pytest.raises(InputError, match=words):

@@ -22,7 +22,17 @@ from modules.scripts.prompts import PromptsFromFile
 from tests.tiny import write_tiny
 
 SMALL = {"prompt": "a red star", "width": 64, "height": 64, "steps": 1, "sampler_name": "Euler a"}
-AXES = {"Nothing": 0, "Seed": 1, "Steps": 4, "CFG Scale": 6, "Prompt S/R": 7, "Checkpoint name": 11, "Size": 41}
+AXES = {
+    "Nothing": 0,
+    "Seed": 1,
+    "Steps": 4,
+    "CFG Scale": 6,
+    "Prompt S/R": 7,
+    "Checkpoint name": 11,
+    "Face restore": 33,
+    "FP8 mode": 40,
+    "Size": 41,
+}
 
 
 class Dimmer(Script):
@@ -191,7 +201,9 @@ def test_an_interrupted_plot_makes_a_grid_of_what_there_is(engine):
         ("Prompts from file or textbox", [False, False, "start", "--outpath_samples /etc"], "line 1: --outpath_samples"),
         ("Prompts from file or textbox", [False, False, "start", "--tiling maybe"], "--tiling .*must be true or false"),
         ("Prompts from file or textbox", [False, False, "start", "--sampler_index 900"], "must be a number from 0"),
-        ("Prompts from file or textbox", [False, False, "start", "--restore_faces true"], "not part of this version"),
+        ("Prompts from file or textbox", [False, False, "start", "--restore_faces true"], "restore_faces needs"),
+        ("X/Y/Z plot", plot("Face restore", "GFPGAN, maybe"), "maybe.* restores no faces"),
+        ("X/Y/Z plot", plot("FP8 mode", "Enable"), "FP8 mode.* not part of this version"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_fail_with_a_sentence(engine, name, args, words):

@@ -11,7 +11,7 @@ from modules.requests.control import ControlUnit
 from modules.requests.detail import told
 from modules.requests.guidance import flattened
 from tests.webui.conftest import LARGE, SMALL
-from webui.detail_form import UNITS
+from webui.detail_form import UNIT_STARTS, UNITS
 from webui.form import (
     FIELDS,
     LABELS,
@@ -47,6 +47,7 @@ VALUES = {
     "seed_resize_from_h": 256,
     "override_settings": ["Clip skip: 2", "VAE: None"],
     "tiling": True,
+    "restore_faces": True,
     "cfg_rescale": 0.7,
     "ad_model_1": "mediapipe_face_full",
     "ad_prompt_1": "a face, [SEP] two",
@@ -57,6 +58,39 @@ VALUES = {
     "ad_denoising_strength_1": 0.6,
     "ad_inpaint_only_masked_1": False,
     "ad_inpaint_only_masked_padding_1": 16,
+    "ad_model_classes_1": "face, hand",
+    "ad_tab_enable_1": True,
+    "ad_mask_filter_method_1": "Confidence",
+    "ad_mask_k_1": 2,
+    "ad_mask_min_ratio_1": 0.1,
+    "ad_mask_max_ratio_1": 0.9,
+    "ad_x_offset_1": 3,
+    "ad_y_offset_1": -4,
+    "ad_mask_merge_invert_1": "Merge",
+    "ad_use_inpaint_width_height_1": True,
+    "ad_inpaint_width_1": 640,
+    "ad_inpaint_height_1": 768,
+    "ad_use_steps_1": True,
+    "ad_steps_1": 12,
+    "ad_use_cfg_scale_1": True,
+    "ad_cfg_scale_1": 5.5,
+    "ad_use_checkpoint_1": True,
+    "ad_checkpoint_1": "large.safetensors",
+    "ad_use_vae_1": True,
+    "ad_vae_1": "None",
+    "ad_use_sampler_1": True,
+    "ad_sampler_1": "Euler a",
+    "ad_scheduler_1": "Karras",
+    "ad_use_noise_multiplier_1": True,
+    "ad_noise_multiplier_1": 1.1,
+    "ad_use_clip_skip_1": True,
+    "ad_clip_skip_1": 2,
+    "ad_restore_face_1": True,
+    "ad_controlnet_model_1": "tile",
+    "ad_controlnet_module_1": "tile_resample",
+    "ad_controlnet_weight_1": 0.5,
+    "ad_controlnet_guidance_start_1": 0.1,
+    "ad_controlnet_guidance_end_1": 0.7,
     "ad_model_2": "hands",
     "ad_prompt_2": "a hand",
     "ad_negative_prompt_2": "six fingers",
@@ -66,6 +100,39 @@ VALUES = {
     "ad_denoising_strength_2": 0.3,
     "ad_inpaint_only_masked_2": True,
     "ad_inpaint_only_masked_padding_2": 8,
+    "ad_model_classes_2": "face, hand",
+    "ad_tab_enable_2": True,
+    "ad_mask_filter_method_2": "Confidence",
+    "ad_mask_k_2": 1,
+    "ad_mask_min_ratio_2": 0.1,
+    "ad_mask_max_ratio_2": 0.9,
+    "ad_x_offset_2": 3,
+    "ad_y_offset_2": -4,
+    "ad_mask_merge_invert_2": "Merge and Invert",
+    "ad_use_inpaint_width_height_2": True,
+    "ad_inpaint_width_2": 640,
+    "ad_inpaint_height_2": 768,
+    "ad_use_steps_2": True,
+    "ad_steps_2": 12,
+    "ad_use_cfg_scale_2": True,
+    "ad_cfg_scale_2": 5.5,
+    "ad_use_checkpoint_2": True,
+    "ad_checkpoint_2": "large.safetensors",
+    "ad_use_vae_2": True,
+    "ad_vae_2": "None",
+    "ad_use_sampler_2": True,
+    "ad_sampler_2": "Euler a",
+    "ad_scheduler_2": "Karras",
+    "ad_use_noise_multiplier_2": True,
+    "ad_noise_multiplier_2": 1.1,
+    "ad_use_clip_skip_2": True,
+    "ad_clip_skip_2": 2,
+    "ad_restore_face_2": True,
+    "ad_controlnet_model_2": "Passthrough",
+    "ad_controlnet_module_2": "tile_resample",
+    "ad_controlnet_weight_2": 0.5,
+    "ad_controlnet_guidance_start_2": 0.1,
+    "ad_controlnet_guidance_end_2": 0.7,
     "dynthres_enabled": True,
     "dynthres_mimic_scale": 5.5,
     "dynthres_threshold_percentile": 0.95,
@@ -125,6 +192,7 @@ ELSEWHERE = (
 )  # what `from_infotext` does not find
 OFF = {
     "tiling": False,
+    "restore_faces": False,
     "cfg_rescale": 0.0,
     "refiner_checkpoint": "None",
     MODULES: [],
@@ -229,7 +297,14 @@ def test_a_wrong_value_is_named(field, value):
 def test_infotext_gives_back_the_values(service: JobService):
     fields = {"Steps": 33, "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": 6.5, "Seed": VALUES["seed"]}
     fields |= {"Variation seed": VALUES["subseed"], "Variation seed strength": 0.3, "Seed resize from": "512x256"}
-    fields |= {"Size": "136x72", "Model": "x", "Tiling": True, "CFG Rescale phi": 0.7, "Distilled CFG Scale": 2.5}
+    fields |= {
+        "Size": "136x72",
+        "Model": "x",
+        "Tiling": True,
+        "Face restoration": "GFPGAN",
+        "CFG Rescale phi": 0.7,
+        "Distilled CFG Scale": 2.5,
+    }
     fields |= {"Refiner": "large.safetensors", "Refiner switch at": 0.7, "Module 1": "ae", "Module 2": "t5xxl"}
     prefixes = ("dynthres", "freeu", "sag", "pag", "deepcache", "fbcache", "tiled")
     techniques = {name: value for name, value in VALUES.items() if name.startswith(prefixes)}
@@ -239,6 +314,17 @@ def test_infotext_gives_back_the_values(service: JobService):
     assert found.pop("control") == "[]"
     assert found == {"enable_hr": False, **{name: VALUES[name] for name in FIELDS if name not in ELSEWHERE}}
     assert wrong == []
+
+
+def test_a_detail_pass_is_as_its_infotext_says_and_else_as_it_begins(service: JobService):
+    text = "a\nSteps: 1, Sampler: Euler, Seed: 1, Size: 64x64, ADetailer model: mediapipe_hand, ADetailer use separate steps: True"
+    found, wrong = from_infotext(text, service.catalogue)
+    told_of = {name: value for name, value in found.items() if name.startswith("ad_") and value != UNIT_STARTS[name]}
+    assert (told_of, wrong) == ({"ad_model_1": "mediapipe_hand", "ad_use_steps_1": True}, [])
+    assert found["ad_prompt_1"] == "" and found["ad_checkpoint_1"] == "Use same checkpoint"
+    assert "ad_prompt_2" not in found and found["ad_model_2"] == "None"
+    (unit, _) = to_request(found, None).detail
+    assert unit.ad_checkpoint is unit.ad_vae is None and unit.ad_use_steps
 
 
 HIRES = {

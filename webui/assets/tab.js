@@ -27,7 +27,7 @@ const TEXTS = {
   seed: "seed",
   subseed: "subseed",
   ...Object.fromEntries(
-    ["ad_prompt_1", "ad_negative_prompt_1", "ad_prompt_2", "ad_negative_prompt_2"].map((id) => [id, id]),
+    [1, 2].flatMap((n) => ["ad_model_classes", "ad_prompt", "ad_negative_prompt"].map((id) => [`${id}_${n}`, `${id}_${n}`])),
   ),
   tiled_regions: "tiled_regions",
   control: "control",

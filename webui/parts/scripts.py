@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from modules.jobs.service import JobService
-from modules.requests.axes import Axis, axes_of
+from modules.requests.axes import RESTORERS, Axis, axes_of
 from modules.requests.img2img import Img2ImgRequest
 from modules.requests.plot import LETTERS
 from modules.requests.plot import TITLE as PLOT
@@ -133,6 +133,7 @@ class ScriptPanel:
             "checkpoints": checkpoints,
             "refiners": [NONE, *checkpoints],
             "sources": ["GPU", "CPU", "NV"],
+            "restorers": [*RESTORERS, NONE],
             "switch": SWITCHES,
         }.get(axis.choices, [])
 

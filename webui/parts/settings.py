@@ -5,14 +5,12 @@ from typing import Any
 
 import gradio as gr
 
-from modules.library.detectors import BUNDLED
-from modules.requests.detail import DetailUnit
 from modules.requests.generation import PAGE_SIDE, limits
 from modules.requests.guidance import NAMES, flat_names, limits_of
 from modules.requests.tiled import FORM
-from webui.detail_form import COUNT, MODEL, UNITS
 from webui.form import LABELS
 from webui.parts.control import build_control
+from webui.parts.detail import build_detail
 from webui.parts.dynamic import build_dynamic
 from webui.seed_form import SHOW
 
@@ -102,45 +100,15 @@ def build_guidance(tab: str) -> dict[str, Any]:
     """The closed accordion of what changes guidance: field name -> component."""
     found: dict[str, Any] = {}
     with gr.Accordion("Guidance", open=False, elem_id=f"{tab}_guidance"):
-        found["tiling"] = gr.Checkbox(label=LABELS["tiling"], elem_id=f"{tab}_tiling")
+        with gr.Row():
+            for name in ("tiling", "restore_faces"):
+                found[name] = gr.Checkbox(label=LABELS[name], elem_id=f"{tab}_{name}", min_width=120)
         found["cfg_rescale"] = slider("cfg_rescale", f"{tab}_cfg_rescale", step=0.05)
         for field in NAMES:
             with gr.Group(elem_id=f"{tab}_{field}"):
                 for name in (name for name, owner, _ in flat_names() if owner == field):
                     found[name] = technique_value(name, f"{tab}_{name}")
     return found
-
-
-def build_detail(tab: str) -> dict[str, Any]:
-    """The closed accordion of the detail pass: field name -> component."""
-    found: dict[str, Any] = {}
-    with gr.Accordion("ADetailer", open=False, elem_id=f"{tab}_ad_main_accordion"), gr.Tabs():
-        for n in range(COUNT):
-            with gr.Tab(("1st", "2nd")[n], elem_id=f"{tab}_ad_tab_{n + 1}"):
-                for name in (name for name, (unit, _) in UNITS.items() if unit == n):
-                    found[name] = unit_component(name, f"{tab}_{name}")
-    return found
-
-
-def unit_component(name: str, elem_id: str) -> gr.Dropdown | gr.Textbox | gr.Checkbox | gr.Slider:
-    """The component for one value of a detail unit."""
-    part, label = UNITS[name][1], LABELS[name]
-    field = DetailUnit.model_fields[part]
-    if part == MODEL:
-        hint = "Your own: YOLO files (.onnx) in models/adetailer, by their names."
-        return gr.Dropdown(["None", *BUNDLED], label=label, info=hint, allow_custom_value=True, elem_id=elem_id)
-    if field.annotation is bool:
-        return gr.Checkbox(label=label, elem_id=elem_id)
-    if field.annotation is str:
-        return gr.Textbox(label=label, lines=2, placeholder="Empty: the picture's own prompt", elem_id=elem_id)
-    bounds = limits(part, DetailUnit)
-    low, high = LONGEST.get(part, (bounds["minimum"], bounds["maximum"]))
-    step = 1 if field.annotation is int else 0.01
-    return gr.Slider(low, high, step=step, label=label, elem_id=elem_id, buttons=[])
-
-
-LONGEST = {"ad_dilate_erode": (-128, 128), "ad_inpaint_only_masked_padding": (0, 256)}
-"""How far the page's sliders go, as ADetailer's do, where a request may go further."""
 
 
 def technique_value(name: str, elem_id: str) -> gr.Slider | gr.Radio | gr.Checkbox | gr.Textbox:

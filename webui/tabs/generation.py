@@ -13,7 +13,9 @@ from modules.jobs.service import JobService
 from modules.jobs.store import ENDED
 from modules.jobs.uploads import Uploads
 from modules.library.shelf import Shelf
+from modules.requests.detail import NONE, PASSTHROUGH
 from webui.control_form import CONTROL, gathered_control
+from webui.detail_form import COUNT, MENUS, SAME, named
 from webui.form import MODULES, Form, from_infotext, overriding, remembered, starting_values, to_request, usable
 from webui.groups import applied, chosen_entries, limited, read_sent
 from webui.parts.caller import desk_of
@@ -161,7 +163,21 @@ class GenerationTab:
             "refiner_checkpoint": ["None", *checkpoints],
             "styles": list(self.service.styles.all()),
             MODULES: module_choices(self.shelf),
+            **self._detail_menus(checkpoints),
         }
+
+    def _detail_menus(self, checkpoints: Choices) -> dict[str, list[Any]]:
+        service, catalogue = self.service, self.service.catalogue
+        choices = {
+            "ad_model": [NONE, *service.detectors.names()],
+            "ad_checkpoint": [SAME["ad_checkpoint"], *checkpoints],
+            "ad_vae": [SAME["ad_vae"], "Automatic", NONE, *(vae.name for vae in service.library.vaes.list())],
+            "ad_sampler": ["Use same sampler", *(s.name for s in catalogue.samplers)],
+            "ad_scheduler": ["Use same scheduler", *(s.label for s in catalogue.schedules)],
+            "ad_controlnet_model": [NONE, PASSTHROUGH, *service.controls.titles()],
+            "ad_controlnet_module": [NONE, *(entry.name for entry in catalogue.preprocessors)],
+        }
+        return {named(part, n): choices[part] for n in range(COUNT) for part in MENUS}
 
     def shows(self) -> dict[str, Any]:
         """What the page's script is told beside the fields' values."""
