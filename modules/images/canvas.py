@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from modules.images.inpainting_infotext import soft_fields
 from modules.images.masks import Box, blurred, filled, mask_of, masked_region, without
-from modules.images.reading import open_picture
+from modules.images.reading import MAX_PIXELS, open_picture
 from modules.images.resizing import CROP, FILL, JUST, LATENT, Resize, by_lanczos, flattened, resize_picture
 from modules.requests.img2img import INPAINT_AREAS, MASK_MODES, MASKED_CONTENT, Img2ImgRequest
 
@@ -100,13 +100,16 @@ def _mask(request: Img2ImgRequest) -> Image.Image | None:
 
 
 def _plain(picture: Image.Image, mode: int, size: tuple[int, int], resize: Resize) -> Sheet:
-    picture = _for_latents(picture) if mode == LATENT else resize_picture(picture, mode, *size, resize)
+    picture = _for_latents(picture, size) if mode == LATENT else resize_picture(picture, mode, *size, resize)
     return Sheet(picture=picture, whole=picture)
 
 
-def _for_latents(picture: Image.Image) -> Image.Image:
-    """The picture in its own size, or with its sides drawn out to what autoencoders take at the least."""
+def _for_latents(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The picture in its own size, or with its sides drawn out to what autoencoders take at the least; a strip that would become too
+    large by that, in `size`."""
     width, height = (max(side, LEAST_SIDE) for side in picture.size)
+    if width * height > MAX_PIXELS:
+        return resize_picture(picture, JUST, *size)
     return picture if picture.size == (width, height) else resize_picture(picture, JUST, width, height)
 
 
@@ -121,7 +124,7 @@ def _all(
     size, mode = (request.width, request.height), request.resize_mode
     mask = resize_picture(mask, mode, *size).convert("L")
     whole = resize_picture(picture, mode, *size, resize)
-    drawn = _for_latents(picture) if mode == LATENT else whole
+    drawn = _for_latents(picture, size) if mode == LATENT else whole
     changing = changing or mask
     return Sheet(
         picture=_emptied(drawn, changing, request.inpainting_fill),

@@ -8,6 +8,7 @@ LANCZOS = Image.Resampling.LANCZOS
 JUST, CROP, FILL, LATENT = range(4)
 """A1111's resize modes."""
 
+MUCH, GAP = 500, 4  # times smaller, and to how many times what is wanted it is averaged
 LONGEST = 16  # times the shape that is asked for
 
 Resize = Callable[[Image.Image, int, int], Image.Image]
@@ -15,8 +16,9 @@ Resize = Callable[[Image.Image, int, int], Image.Image]
 
 
 def by_lanczos(image: Image.Image, width: int, height: int) -> Image.Image:
-    """As most things are resized."""
-    return image.resize((width, height), LANCZOS)
+    """As most things are resized; what becomes far smaller is averaged before, as it would take gigabytes otherwise."""
+    much = max(image.width / width, image.height / height) > MUCH
+    return image.resize((width, height), LANCZOS, reducing_gap=GAP if much else None)
 
 
 def resize_picture(image: Image.Image, mode: int, width: int, height: int, resize: Resize = by_lanczos) -> Image.Image:

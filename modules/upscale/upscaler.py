@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from modules.core.errors import InputError
+from modules.images.resizing import by_lanczos
 from modules.library.upscalers import LANCZOS, NEAREST, NONE
 
 Check = Callable[[], None]
@@ -15,6 +17,11 @@ Tell = Callable[[int, int], None]
 
 Grow = Callable[[Image.Image, float, Check, Tell], Image.Image]
 MAX_GROWTHS = 3
+MOST = 16_384**2
+"""Pixels of what a picture may become."""
+
+STRIP = 16
+"""A picture whose shape is so many times another than what it is wanted for is resized at once: its length would grow without end."""
 
 
 def nothing() -> None:
@@ -36,9 +43,16 @@ class Upscaler:
     def upscale(self, image: Image.Image, scale: float, *, check: Check = nothing, tell: Tell = silent) -> Image.Image:
         """`image` larger by `scale`, as A1111 does it: sides are cut down to multiples of 8 pixels; Lanczos fits the rest.
 
-        Raises ModelFileError for a file that cannot be used, what `check` raises, torch.OutOfMemoryError.
+        Raises InputError for more than MOST pixels, ModelFileError for a file that cannot be used, what `check` raises,
+        torch.OutOfMemoryError.
         """
         width, height = (_side(side, scale) for side in image.size)
+        if width * height > MOST:
+            raise InputError(
+                "image",
+                f"image would become {width} x {height} pixels: at most {MOST // 10**6} megapixels are made of one. Choose a "
+                "smaller factor or size.",
+            )
         for growth in range(MAX_GROWTHS):
             large = image.width >= width and image.height >= height
             if large and (growth or scale != 1):
@@ -53,7 +67,8 @@ class Upscaler:
     def to(self, image: Image.Image, width: int, height: int, *, check: Check = nothing) -> Image.Image:
         """`image` of exactly that size in pixels, whatever its proportions; smaller ones are made by Lanczos alone."""
         scale = max(width / image.width, height / image.height)
-        if scale > 1 and self.name != NONE:
+        strip = scale > STRIP * min(width / image.width, height / image.height)
+        if scale > 1 and self.name != NONE and not strip:
             image = self.upscale(image, scale, check=check)
         return _exactly(image, width, height)
 
@@ -78,4 +93,4 @@ def _resized(image: Image.Image, scale: float, resample: Image.Resampling) -> Im
 
 
 def _exactly(image: Image.Image, width: int, height: int) -> Image.Image:
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+    return image if image.size == (width, height) else by_lanczos(image, width, height)
