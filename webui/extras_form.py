@@ -45,6 +45,7 @@ LABELS = {
     "autosized_crop.threshold": "Error threshold",
     "flipped_copies": "Create flipped copies",
     "caption": "Caption (BLIP)",
+    "tags": "Caption (Deepbooru)",
 }
 PARTS = ("split_oversized", "focal_crop", "autosized_crop")
 FIELDS = tuple(LABELS)

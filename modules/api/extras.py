@@ -2,6 +2,7 @@
 
 import base64
 import html
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,13 +14,14 @@ from modules.api.encoded import decode_base64
 from modules.api.errors import JobFailed
 from modules.api.paths import told_path
 from modules.api.pictures import read_picture
-from modules.core.errors import InputError, QueueFull
+from modules.core.errors import InputError, NotFound, QueueFull, short
 from modules.core.user import User
 from modules.core.validation import Number, Text, Whole
 from modules.images.reading import take_picture
 from modules.jobs.desk import Desk
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED, Job
+from modules.jobs.uploads import Uploads
 from modules.library.extras_files import FACES
 from modules.library.upscalers import PLAIN, UpscalerFile
 from modules.requests.extras import MAX_PICTURES, ExtrasRequest, make_extras_request
@@ -27,6 +29,8 @@ from modules.requests.hires import LATENT_MODES
 
 PLAIN_SCALE = 4.0
 SAME = (
+    *("max_side_length", "remove_background", "split_oversized", "focal_crop", "autosized_crop", "flipped_copies"),
+    *("caption", "tags"),
     *("resize_mode", "gfpgan_visibility", "codeformer_visibility", "codeformer_weight", "upscaling_resize"),
     *("upscaling_resize_w", "upscaling_resize_h", "upscaling_crop", "upscaler_1", "upscaler_2"),
     "extras_upscaler_2_visibility",
@@ -35,7 +39,8 @@ SAME = (
 
 
 class ExtrasBody(Body):
-    """What both routes take. `upscale_first` has no effect, as in A1111: pictures are made larger before faces are restored."""
+    """What both routes take. `upscale_first` has no effect, as in A1111: pictures are made larger before faces are restored. From
+    `max_side_length` on: what A1111's page has and its API has not."""
 
     resize_mode: Whole = 0
     show_extras_results: bool = True
@@ -50,6 +55,14 @@ class ExtrasBody(Body):
     upscaler_2: Text = "None"
     extras_upscaler_2_visibility: Number = 0
     upscale_first: bool = False
+    max_side_length: Whole = 0
+    remove_background: bool = False
+    split_oversized: dict[str, Any] | None = None
+    focal_crop: dict[str, Any] | None = None
+    autosized_crop: dict[str, Any] | None = None
+    flipped_copies: list[Text] = []
+    caption: bool = False
+    tags: bool = False
 
     def request(self, files: list[tuple[str, str, str]]) -> ExtrasRequest:
         """The request for pictures (field, base64, name); raises InputError."""
@@ -73,9 +86,25 @@ class FileBody(Body):
 
 
 class BatchBody(ExtrasBody):
-    """`POST /sdapi/v1/extra-batch-images`."""
+    """`POST /sdapi/v1/extra-batch-images`. `input_dir`, in place of pictures: a folder of the server, or a video in it, whose results
+    are saved to `output_dir`, or to the setting's folder."""
 
-    imageList: list[FileBody]
+    imageList: list[FileBody] = []
+    input_dir: Text = ""
+    output_dir: Text = ""
+
+    def from_folder(self) -> ExtrasRequest:
+        """The request for the folder; raises InputError."""
+        values = {name: getattr(self, name) for name in (*SAME, "input_dir", "output_dir")}
+        return make_extras_request(values)
+
+
+class InterrogateBody(Body):
+    """`POST /sdapi/v1/interrogate`: a picture in base64, or as `upload` the hash of one of `/atelier/uploads`, and who is asked."""
+
+    image: Text = ""
+    upload: Text = ""
+    model: Text = "clip"
 
 
 def build_extras(service: JobService) -> APIRouter:
@@ -85,18 +114,31 @@ def build_extras(service: JobService) -> APIRouter:
     @router.post("/sdapi/v1/extra-single-image")
     async def extra_single_image(body: SingleBody, caller: Caller) -> dict[str, Any]:
         request = await run_in_threadpool(body.request, [("image", body.image, "")])
-        pictures, words = await done(service.desk(caller), request)
-        shown = pictures[0] if body.show_extras_results and pictures else ""
-        return {"html_info": words, "image": shown}
+        found = await done(service.desk(caller), request)
+        shown = found.pictures if body.show_extras_results else []
+        more = {"images": shown} if len(shown) > 1 else {}
+        return {"html_info": found.words, "image": shown[0] if shown else "", **more, **found.told}
 
     @router.post("/sdapi/v1/extra-batch-images")
     async def extra_batch_images(body: BatchBody, caller: Caller) -> dict[str, Any]:
+        if body.input_dir.strip() and not body.imageList:
+            found = await done(service.desk(caller), body.from_folder())
+            return {"html_info": found.words, "images": [], **found.told}
         if not 0 < len(body.imageList) <= MAX_PICTURES:
             raise InputError("imageList", f"imageList holds {len(body.imageList)} pictures: send 1 to {MAX_PICTURES}.")
         files = [(f"imageList.{i}.data", file.data, file.name) for i, file in enumerate(body.imageList)]
         request = await run_in_threadpool(body.request, files)
-        pictures, words = await done(service.desk(caller), request)
-        return {"html_info": words, "images": pictures if body.show_extras_results else []}
+        found = await done(service.desk(caller), request)
+        return {"html_info": found.words, "images": found.pictures if body.show_extras_results else [], **found.told}
+
+    uploads = Uploads(service.paths.cache / "uploads")
+
+    @router.post("/sdapi/v1/interrogate")
+    @router.post("/atelier/interrogate")  # as the page asks, also where the API is closed
+    async def interrogate(body: InterrogateBody, caller: Caller) -> dict[str, Any]:
+        request = await run_in_threadpool(asked, body, uploads)
+        found = await done(service.desk(caller), request)
+        return {"caption": ", ".join(found.told.get("captions", []))}
 
     _add_lists(router, service)
     return router
@@ -140,8 +182,31 @@ def upscaler_of(file: UpscalerFile | str, user: User) -> dict[str, Any]:
     }
 
 
-async def done(desk: Desk, request: ExtrasRequest) -> tuple[list[str], str]:
-    """The pictures in base64 and what was done in words of HTML, once the job has ended; raises JobFailed, QueueFull."""
+MODELS = {"clip": "caption", "deepdanbooru": "tags"}
+"""A1111's names of who writes about a picture -> the field of a request that asks for it."""
+
+
+def asked(body: InterrogateBody, uploads: Uploads) -> ExtrasRequest:
+    """The request that has a picture written about; raises InputError, and NotFound for another model."""
+    field = MODELS.get(body.model.strip().casefold())
+    if field is None:
+        raise NotFound(f'model is {short(body.model)}: ask "clip" or "deepdanbooru".')
+    given = uploads.find(body.upload, "upload") if body.upload else None
+    image = given or take_picture("image", decode_base64("image", body.image))
+    return make_extras_request({"images": [image], "upscale": False, field: True, "save_images": False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a job made: the pictures in base64, what was done in words of HTML, and what there is to tell besides."""
+
+    pictures: list[str]
+    words: str
+    told: dict[str, Any]
+
+
+async def done(desk: Desk, request: ExtrasRequest) -> Answer:
+    """What became of the request, once its job has ended; raises JobFailed, QueueFull."""
     job: Job = await run_in_threadpool(desk.submit, request, channel="api")
     async for seen in desk.watch(job.id):
         job = seen
@@ -152,4 +217,6 @@ async def done(desk: Desk, request: ExtrasRequest) -> tuple[list[str], str]:
     images = desk.images(job.id)
     pictures = await run_in_threadpool(lambda: [base64.b64encode(read_picture(image)).decode() for image in images])
     words = "<br>\n".join(html.escape(line) for line in str(job.info.get("html_info", "")).split("\n"))
-    return pictures, f"<p>{words}</p>"
+    told = {"captions": job.info.get("captions"), "warnings": [job.message] if job.message else None}
+    told = {name: value for name, value in told.items() if value}
+    return Answer(pictures=pictures, words=f"<p>{words}</p>", told=told)

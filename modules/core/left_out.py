@@ -59,10 +59,7 @@ _OPTIONS = {
         *("img2img_inpaint_sketch_default_brush_color",),
     ),
     "the model it belongs to is not here yet": (
-        *("interrogate_return_ranks", "interrogate_clip_num_beams", "interrogate_clip_min_length"),
-        *("interrogate_clip_max_length", "interrogate_clip_dict_limit", "interrogate_clip_skip_categories"),
-        *("interrogate_deepbooru_score_threshold", "deepbooru_sort_alpha", "deepbooru_use_spaces"),
-        *("deepbooru_escape", "deepbooru_filter_tags", "ldsr_steps"),
+        *("interrogate_clip_dict_limit", "interrogate_clip_skip_categories", "ldsr_steps"),
     ),
     "not here yet": (
         *("hypertile_max_depth_unet", "hypertile_max_tile_unet", "hypertile_swap_size_unet"),

@@ -212,22 +212,6 @@ class Upscaling(Section):
     )
 
 
-class FaceRestoration(Section):
-    """Face restoration"""
-
-    face_restoration: bool = Field(
-        False, title="Restore faces", description="Of every picture that is drawn, by the model below."
-    )
-    face_restoration_model: Literal["CodeFormer", "GFPGAN"] = Field(
-        "CodeFormer",
-        title="Face restoration model",
-        description="Its file is in models/Codeformer or models/GFPGAN.",
-    )
-    code_former_weight: Number = Field(
-        0.5, title="CodeFormer weight", ge=0, le=1, description="0: maximum effect; 1: minimum effect."
-    )
-
-
 class Postprocessing(Section):
     """Postprocessing"""
 

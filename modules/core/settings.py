@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from modules.core.errors import InputError, UnknownName
 from modules.core.files import write_atomic
 from modules.core.left_out import check_left_out
+from modules.core.picture_sections import FaceRestoration, Interrogate
 from modules.core.prompt_sections import DynamicPrompts, PromptEditing
 from modules.core.sections import (
     Alternatives,
@@ -24,7 +25,6 @@ from modules.core.sections import (
     Detail,
     Downloads,
     ExtraNetworks,
-    FaceRestoration,
     Gallery,
     Grids,
     ImageToImage,
@@ -255,6 +255,7 @@ class Settings(BaseModel):
     extra_networks: ExtraNetworks = ExtraNetworks.model_validate({})
     compatibility: Compatibility = Compatibility.model_validate({})
     faces: FaceRestoration = FaceRestoration.model_validate({})
+    interrogate: Interrogate = Interrogate.model_validate({})
     postprocessing: Postprocessing = Postprocessing.model_validate({})
     upscaling: Upscaling = Upscaling.model_validate({})
     controlnet: ControlNet = ControlNet.model_validate({})

@@ -1,5 +1,6 @@
 """A sentence about a picture, by BLIP or another captioning model in a folder as transformers writes it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,6 @@ from PIL import Image
 
 from modules.core.errors import ModelFileError
 from modules.devices.memory import out_of_memory
-
-SHORTEST, LONGEST = 24, 48
-"""Of a caption in tokens, as A1111's settings have it."""
 
 
 class Captioner:
@@ -31,9 +29,15 @@ class Captioner:
         self._model: Any = model.to(device).eval()
         self._device = device
 
-    def tell(self, image: Image.Image) -> str:
-        """The caption."""
+    def tell(self, image: Image.Image, options: Mapping[str, Any]) -> str:
+        """The caption, of as many tokens as A1111's options `interrogate_clip_*` say."""
         inputs = self._processor(images=image.convert("RGB"), return_tensors="pt").to(self._device)
+        shortest, longest = options["interrogate_clip_min_length"], options["interrogate_clip_max_length"]
+        lengths = {
+            "num_beams": options["interrogate_clip_num_beams"],
+            "min_length": min(shortest, longest),
+            "max_length": longest,
+        }
         with torch.inference_mode():
-            tokens = self._model.generate(**inputs, num_beams=1, min_length=SHORTEST, max_length=LONGEST)
+            tokens = self._model.generate(**inputs, **lengths)
         return str(self._processor.decode(tokens[0], skip_special_tokens=True)).strip()

@@ -49,6 +49,7 @@ class Extras:
         self._told = 0.0
         self._index = 0
         self._infotext = ""
+        self._captions: list[str] = []
         self._work = Work(
             request=self._request,
             tools=tools,
@@ -119,6 +120,7 @@ class Extras:
         if index in self._order.done:
             return
         self._infotext = infotext_of(piece)
+        self._captions += [] if piece.caption is None else [piece.caption]
         chunks = {**texts, "postprocessing": self._infotext, "extras": self._infotext} if self._infotext else texts
         image = piece.image if piece.image.mode in ("RGB", "RGBA", "L") else piece.image.convert("RGB")
         infotext = "\n".join(filter(None, (texts.get("parameters"), self._infotext, piece.caption)))
@@ -151,7 +153,7 @@ class Extras:
         )
 
     def _done(self, *, stopped: bool = False) -> Done:
-        info: dict[str, Any] = {"html_info": self._infotext}
+        info: dict[str, Any] = {"html_info": self._infotext, "captions": self._captions}
         return Done(info=info, stopped=stopped)
 
 

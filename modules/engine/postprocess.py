@@ -82,7 +82,7 @@ class Work:
             yield self._autosized
         if request.flipped_copies:
             yield self._flipped
-        if request.caption:
+        if request.caption or request.tags:
             yield self._captioned
 
     # -- larger --
@@ -150,8 +150,12 @@ class Work:
         return [piece.noting(image, info={"Background removed": path.stem})]
 
     def _captioned(self, piece: Piece) -> list[Piece]:
-        captioner = self.tools.upscalers.networks.captioner(self.files.captioner())
-        return [replace(piece, caption=captioner.tell(piece.image))]
+        networks, found = self.tools.upscalers.networks, []
+        if self.request.tags:
+            found.append(networks.tagger(self.files.tagger()).tell(piece.image, self.options))
+        if self.request.caption:
+            found.append(networks.captioner(self.files.captioner()).tell(piece.image, self.options))
+        return [replace(piece, caption=", ".join(found))]
 
     # -- training sets --
 

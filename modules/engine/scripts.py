@@ -180,9 +180,12 @@ class EngineAPI:
         """The upscaler's name, given that or its place in the list; raises UnknownName."""
         return self._upscalers.get(self._upscalers.files.called(name, FIELD), self.options, FIELD).name
 
-    def caption(self, image: Image.Image) -> str:
-        """A sentence about the picture; raises InputError where there is no model that writes one, ModelFileError."""
-        return self._upscalers.networks.captioner(ExtrasFiles(self._upscalers.files.paths).captioner(FIELD)).tell(image)
+    def caption(self, image: Image.Image, *, tags: bool = False) -> str:
+        """A sentence about the picture, or its tags; raises InputError where there is no model that writes such, ModelFileError."""
+        files, networks = ExtrasFiles(self._upscalers.files.paths), self._upscalers.networks
+        if tags:
+            return networks.tagger(files.tagger(FIELD)).tell(image, self.options)
+        return networks.captioner(files.captioner(FIELD)).tell(image, self.options)
 
     def options_of(self, request: GenerationRequest) -> dict[str, Any]:
         """The settings that a request is drawn with; raises InputError."""

@@ -17,8 +17,8 @@ FACES = {
 }
 """What restores faces: its folder, the field that asks for it, the name its model is published under."""
 
-CUTTERS, CAPTIONERS = "rembg", "BLIP"
-"""Folders below the model roots: of networks that remove backgrounds (ONNX files), of models that write captions (folders)."""
+CUTTERS, CAPTIONERS, TAGGERS = "rembg", "BLIP", "torch_deepdanbooru"
+"""Folders below the model roots: of networks that remove backgrounds (ONNX files), of models that write captions and tags (folders)."""
 
 EXTRA_ARCHITECTURES = "spandrel_extra_arches"
 
@@ -43,6 +43,8 @@ class ExtrasFiles:
             self.cutter()
         if request.caption:
             self.captioner()
+        if request.tags:
+            self.tagger()
 
     def inputs(self, request: ExtrasRequest) -> list[Path]:
         """The pictures and videos of its folder, by name, or its one file; raises InputError."""
@@ -124,4 +126,16 @@ class ExtrasFiles:
             field,
             f"A caption needs a model: put one as transformers writes it (such as Salesforce/blip-image-captioning-base) into a "
             f"folder of models/{CAPTIONERS}, or switch it off.",
+        )
+
+    def tagger(self, field: str = "tags") -> Path:
+        """The first folder with a model that writes tags; raises InputError for `field`."""
+        for root in self.paths.models:
+            for kind in ("*.onnx", "*.xml", "config.json"):
+                for file in sorted((root / TAGGERS).glob(f"*/{kind}")):
+                    return file.parent
+        raise InputError(
+            field,
+            f"Tags need a model: put model.onnx and selected_tags.csv of a tagger (such as SmilingWolf/wd-vit-tagger-v3), or a classifier "
+            f"as transformers writes it, into a folder of models/{TAGGERS}, or switch them off.",
         )

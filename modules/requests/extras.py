@@ -83,6 +83,7 @@ class ExtrasRequest(BaseModel):
     autosized_crop: AutosizedCrop | None = None
     flipped_copies: tuple[Literal["Horizontal", "Vertical", "Both"], ...] = Field((), max_length=3)
     caption: bool = False
+    tags: bool = False
     save_images: bool = True
 
     @model_validator(mode="after")

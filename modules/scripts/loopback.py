@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from modules.core.errors import InputError
 from modules.engine.scripts import Drawn, EngineAPI, Script, Values
 from modules.images.reading import open_picture
 from modules.requests.axes import remade
 from modules.requests.generation import MAX_SEED, GenerationRequest
 from modules.requests.img2img import Img2ImgRequest
 from modules.requests.pictures import Picture
-from modules.requests.scripts import FIELD, ScriptField
+from modules.requests.scripts import ScriptField
 from modules.scripts.pictures import give_grid
 
 CURVES: dict[str, Callable[[float], float]] = {
@@ -56,17 +55,13 @@ class Loopback(Script):
                 kind="choice",
                 default="None",
                 choices=("None", "CLIP", "DeepBooru"),
-                tooltip="CLIP: a caption by the model in models/BLIP.",
+                tooltip="CLIP: a caption by the model in models/BLIP; DeepBooru: tags by that in models/torch_deepdanbooru.",
             ),
         )
 
     def run(self, request: GenerationRequest, values: Values, api: EngineAPI) -> None:
         """Draw loop after loop, as often as the batch count says; of several rounds the last pictures are shown."""
         assert isinstance(request, Img2ImgRequest)
-        if values["append_interrogation"] == "DeepBooru":
-            raise InputError(
-                FIELD, "Loopback cannot ask DeepBooru, which is not part of this version. Choose CLIP or None."
-            )
         loops, rounds = values["loops"], request.n_iter
         api.expect(loops * rounds)
         history: list[Drawn] = []
@@ -95,7 +90,7 @@ class Loopback(Script):
             changed |= {"seed": seed, "denoising_strength": strength(request, values, loop)}
             one = remade(request, changed)
             if values["append_interrogation"] != "None":
-                one = remade(one, {"prompt": _with_caption(request.prompt, one.init_images[0], api)})
+                one = remade(one, {"prompt": _with_caption(request.prompt, one.init_images[0], values, api)})
             drawn = api.draw(one, at=first + loop, notes=notes)
             found += drawn
             if api.stopped or not drawn or drawn[0].event.incomplete:
@@ -113,6 +108,7 @@ def strength(request: Img2ImgRequest, values: Values, loop: int) -> float:
     return min(max(begin + (end - begin) * part, 0.0), 1.0)
 
 
-def _with_caption(prompt: str, picture: Picture, api: EngineAPI) -> str:
+def _with_caption(prompt: str, picture: Picture, values: Values, api: EngineAPI) -> str:
     image: Image.Image = open_picture(picture, "init_images").convert("RGB")
-    return f"{prompt}, {api.caption(image)}" if prompt else api.caption(image)
+    caption = api.caption(image, tags=values["append_interrogation"] == "DeepBooru")
+    return f"{prompt}, {caption}" if prompt else caption

@@ -11,6 +11,7 @@ from PIL import Image
 from modules.core.errors import ModelFileError
 from modules.core.sections import Upscaling
 from modules.detect.caption import Captioner
+from modules.detect.tags import Tagger
 from modules.devices.choice import Compute
 from modules.library.upscalers import UpscalerFile, UpscalerFiles
 from modules.upscale.cutout import Cutter
@@ -32,7 +33,7 @@ class Networks:
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         self._kept: OrderedDict[Key, Network] = OrderedDict()
-        self._other: dict[Path, Cutter | Captioner] = {}
+        self._other: dict[Path, Cutter | Captioner | Tagger] = {}
 
     def open(self, path: Path, *, faces: bool = False) -> Network:
         """The network in that file; raises ModelFileError."""
@@ -62,6 +63,13 @@ class Networks:
         found = self._other.get(folder)
         if not isinstance(found, Captioner):
             found = self._other[folder] = Captioner(folder, self._compute.device)
+        return found
+
+    def tagger(self, folder: Path) -> Tagger:
+        """The model in that folder that writes tags; raises ModelFileError."""
+        found = self._other.get(folder)
+        if not isinstance(found, Tagger):
+            found = self._other[folder] = Tagger(folder, self._compute.device)
         return found
 
     def unload(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.engine.test_extras import png
+from tests.upscale.test_faces import write_tagger
 from tests.upscale.tiny_upscalers import write_compact
 
 SINGLE, BATCH = "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"
@@ -77,3 +78,49 @@ def test_wrong_input(client, values, words):
     import re
 
     assert re.search(words, answer.json()["detail"]), answer.json()["detail"]
+
+
+def test_training_sets(client):
+    wide = io.BytesIO()
+    Image.new("RGB", (300, 100), "teal").save(wide, "PNG")
+    body = {"image": encoded(wide.getvalue()), "upscaling_resize_w": 100, "upscaling_resize_h": 100, "resize_mode": 1}
+    answer = client.post(SINGLE, json={**body, "split_oversized": {}, "flipped_copies": ["Vertical"]}).json()
+    assert [decoded(one).size for one in answer["images"]] == [(100, 100)] * len(answer["images"])
+    assert len(answer["images"]) >= 6 and answer["image"] == answer["images"][0]
+    cut = client.post(SINGLE, json={**body, "focal_crop": {"debug": True}}).json()
+    assert decoded(cut["image"]).size == (100, 100) and len(cut["images"]) == 2
+    sized = client.post(SINGLE, json={**body, "autosized_crop": {"mindim": 64, "maxdim": 192}}).json()
+    assert decoded(sized["image"]).size == (192, 64)
+    wrong = client.post(SINGLE, json={**body, "focal_crop": {"face_weight": 2}})
+    assert wrong.status_code == 422 and "focal_crop.face_weight is 2" in wrong.json()["detail"]
+
+
+def test_a_folder_of_the_server(client, service):
+    folder = service.paths.data / "mine"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png())
+    out = service.paths.data / "outputs" / "made"
+    answer = client.post(BATCH, json={"input_dir": "mine", "output_dir": str(out), "flipped_copies": ["Both"]})
+    assert answer.status_code == 200, answer.text[:300]
+    assert answer.json()["images"] == []
+    assert sorted(path.name for path in out.iterdir()) == ["a.both.png", "a.png"]
+
+
+def test_interrogation(client, service):
+    route, picture = "/sdapi/v1/interrogate", {"image": encoded(png())}
+    for model, words in (("clip", "models/BLIP"), ("deepdanbooru", "models/torch_deepdanbooru")):
+        answer = client.post(route, json={**picture, "model": model})
+        assert answer.status_code == 422 and words in answer.json()["detail"]
+    assert client.post(route, json={**picture, "model": "gpt"}).status_code == 404
+    assert client.post(route, json={"model": "clip"}).json()["detail"].startswith("image is empty")
+    write_tagger(service.paths.data / "models" / "torch_deepdanbooru" / "wd")
+    tags = client.post(route, json={"image": encoded(solid("white")), "model": "deepdanbooru"}).json()
+    assert tags == {"caption": "green, red hair, very blue \\(sky\\)"}
+    told = client.post(SINGLE, json={"image": encoded(solid("red")), "tags": True}).json()
+    assert told["captions"] == ["red hair"]
+
+
+def solid(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
+    return buffer.getvalue()

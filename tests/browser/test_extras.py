@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from tests.api.test_extras import solid
 from tests.browser.page import Atelier
 from tests.engine.test_extras import png
 from tests.server import Server
 from tests.tiny import write_tiny
+from tests.upscale.test_faces import write_tagger
 from tests.upscale.tiny_upscalers import write_compact
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -22,6 +24,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("server") / "data"
     write_tiny(data / "models" / "Stable-diffusion" / "tiny.safetensors")
     write_compact(data / "models" / "ESRGAN", "tiny-x2.safetensors")
+    write_tagger(data / "models" / "torch_deepdanbooru" / "wd")
     with Server(data) as running:
         yield running
 
@@ -77,3 +80,21 @@ def test_a_picture_a_batch_and_a_reload(extras: Page, server: Server):
     extras.locator("#extras_generate").click()
     expect(extras.locator(".toast-body").last).to_contain_text("Input directory")
     expect(extras.locator(".toast-body").last).to_contain_text("does not exist")
+
+
+def test_a_picture_is_described_into_the_prompt(atelier: Atelier):
+    page, described = atelier.page, Atelier(atelier.page, "img2img")
+    page.locator("#tab_img2img-button").click()
+    page.locator("#deepbooru").click()
+    expect(described.find(".notice")).to_have_text("There is no picture to describe. Drop one into the field above.")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#img2img_image .frame").click()
+    chooser.value.set_files({"name": "a.png", "mimeType": "image/png", "buffer": solid("white")})
+    expect(page.locator("#img2img_image .surface img")).to_be_visible()
+    page.locator("#deepbooru").click()
+    expect(described.field("prompt")).to_have_value("green, red hair, very blue \\(sky\\)")
+    page.locator("#interrogate").click()
+    expect(described.find(".notice")).to_contain_text("models/BLIP")
+    described.reload()
+    page.locator("#tab_img2img-button").click()
+    expect(described.field("prompt")).to_have_value("green, red hair, very blue \\(sky\\)")

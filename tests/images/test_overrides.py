@@ -23,6 +23,7 @@ CHOICES = (
     "logSNR",
     "TAESD",
     "an odd: name, of a VAE.safetensors",
+    "GFPGAN",
 )
 
 

@@ -310,7 +310,7 @@ def test_an_interrupted_ultimate_upscale_hands_over_what_there_is(run):
     ("name", "args", "words"),
     [
         (LOOPBACK, [99], '"Loops" of Loopback is 99'),
-        (LOOPBACK, [2, 0.5, "Linear", "DeepBooru"], "DeepBooru, which is not part"),
+        (LOOPBACK, [2, 0.5, "Linear", "DeepBooru"], "models/torch_deepdanbooru"),
         (LOOPBACK, [2, 0.5, "Linear", "CLIP"], "needs a model"),
         (UPSCALE, [None, 64, "Lanczos", 2], "tiles of 64 x 64 pixels that overlap by 64"),
         (UPSCALE, [None, 0, "nowhere", 2], "nowhere"),

@@ -29,7 +29,7 @@ AXES = {
     "CFG Scale": 6,
     "Prompt S/R": 7,
     "Checkpoint name": 11,
-    "Face restore": 33,
+    "Face restore": 32,
     "FP8 mode": 40,
     "Size": 41,
 }

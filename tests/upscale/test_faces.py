@@ -12,7 +12,9 @@ from skimage.data import astronaut
 
 from modules.core.errors import InputError, ModelFileError
 from modules.core.paths import Paths
+from modules.core.settings import Settings
 from modules.detect.caption import Captioner
+from modules.detect.tags import Tagger
 from modules.library.extras_files import ExtrasFiles
 from modules.upscale.cutout import Cutter
 from modules.upscale.faces import Face, find_faces, restore_faces
@@ -79,7 +81,11 @@ def test_the_background_becomes_transparent(tmp_path):
 
 def test_what_is_missing_or_damaged_is_told(tmp_path):
     files = ExtrasFiles(Paths(data=tmp_path))
-    for find, words in ((files.cutter, "models/rembg"), (files.captioner, "models/BLIP")):
+    for find, words in (
+        (files.cutter, "models/rembg"),
+        (files.captioner, "models/BLIP"),
+        (files.tagger, "models/torch_deepdanbooru"),
+    ):
         with pytest.raises(InputError, match=words):
             find()
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
@@ -115,5 +121,59 @@ def test_a_caption(tmp_path):
     BlipForConditionalGeneration(config).save_pretrained(tmp_path / "blip")
     images = BlipImageProcessor(size={"height": 32, "width": 32})
     BlipProcessor(images, BertTokenizer(str(tmp_path / "vocab.txt"))).save_pretrained(tmp_path / "blip")
-    caption = Captioner(tmp_path / "blip", CPU).tell(Image.new("RGB", (40, 30), "red"))
+    caption = Captioner(tmp_path / "blip", CPU).tell(Image.new("RGB", (40, 30), "red"), Settings().flat())
     assert set(caption.split()) <= {*words, "[unk]"}
+
+
+def options(**changed):
+    return {**Settings().flat(), **changed}
+
+
+def write_tagger(folder, tags: int = 4):
+    """A tagger whose probabilities are the means of blue, green, red, and 1 for a rating."""
+    folder.mkdir(parents=True)
+    picture = ops.parameter([-1, 16, 16, 3], np.float32)
+    means = ops.divide(ops.reduce_mean(picture, [1, 2]), np.float32(255))
+    one = ops.add(ops.multiply(ops.slice(means, [0], [1], [1], [1]), np.float32(0)), np.float32(1))
+    model: Any = openvino.Model([ops.result(ops.concat([means, one], 1))], [picture], "tags")  # pyright: ignore[reportGeneralTypeIssues]
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    rows = ["1,very_blue_(sky),0,9", "2,green,0,9", "3,red_hair,4,9", "4,general,9,9"][:tags]
+    (folder / "selected_tags.csv").write_text("\n".join(["tag_id,name,category,count", *rows]))
+    return folder
+
+
+def test_tags_by_a_network_and_its_list(tmp_path):
+    folder = write_tagger(tmp_path / "models" / "torch_deepdanbooru" / "wd")
+    assert ExtrasFiles(Paths(data=tmp_path)).tagger() == folder
+    tagger = Tagger(folder, CPU)
+    image = Image.new("RGB", (40, 20), (255, 0, 204))  # on white: half of each is 255
+    assert tagger.tell(image, options()) == "green, red hair, very blue \\(sky\\)"
+    plain = {"deepbooru_use_spaces": False, "deepbooru_escape": False, "deepbooru_sort_alpha": False}
+    assert tagger.tell(image, options(**plain)) == "red_hair, very_blue_(sky), green"
+    ranks = {"interrogate_return_ranks": True, "interrogate_deepbooru_score_threshold": 0.95}
+    assert tagger.tell(image, options(**ranks)) == "(red hair:1.0)"
+    assert tagger.tell(image, options(deepbooru_filter_tags="red hair, very_blue_(sky)")) == "green"
+    assert tagger.tell(Image.new("RGBA", (9, 9)), options()).startswith("green"), "what is transparent is white"
+    with pytest.raises(ModelFileError, match="gives 4 values, selected_tags.csv has 3 tags"):
+        Tagger(write_tagger(tmp_path / "short", tags=3), CPU).tell(image, options())
+    (folder / "selected_tags.csv").unlink()
+    with pytest.raises(ModelFileError, match='"wd" needs its list of tags'):
+        Tagger(folder, CPU)
+
+
+def test_tags_by_a_classifier(tmp_path):
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    names = {0: "rating:safe", 1: "long_hair", 2: "smile"}
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = ViTConfig(**small, image_size=32, patch_size=16, id2label=names, label2id={n: i for i, n in names.items()})
+    model = ViTForImageClassification(config)
+    model.classifier.bias.data = torch.tensor([9.0, 9.0, -9.0])
+    model.save_pretrained(tmp_path / "vit")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "vit")
+    assert Tagger(tmp_path / "vit", CPU).tell(Image.new("L", (9, 50)), options()) == "long hair"
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "config.json").write_text("{}")
+    with pytest.raises(ModelFileError, match='"bad" is no tagger'):
+        Tagger(tmp_path / "bad", CPU)

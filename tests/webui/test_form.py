@@ -323,7 +323,7 @@ def test_a_detail_pass_is_as_its_infotext_says_and_else_as_it_begins(service: Jo
     assert (told_of, wrong) == ({"ad_model_1": "mediapipe_hand", "ad_use_steps_1": True}, [])
     assert found["ad_prompt_1"] == "" and found["ad_checkpoint_1"] == "Use same checkpoint"
     assert "ad_prompt_2" not in found and found["ad_model_2"] == "None"
-    (unit, _) = to_request(found, None).detail
+    (unit, _) = to_request({**found, "control": []}, None).detail
     assert unit.ad_checkpoint is unit.ad_vae is None and unit.ad_use_steps
 
 

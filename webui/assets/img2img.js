@@ -1,6 +1,7 @@
 // What gradio's events call in the tab img2img: its pictures, and the sizes they come to.
 
 import { withControl } from "./control.js";
+import { listenToInterrogators } from "./interrogate.js";
 import { Pictures } from "./pictures.js";
 import { label } from "./tab.js";
 import { tabs } from "./tabs.js";
@@ -16,6 +17,7 @@ export function startPictures(element) {
     size: () => [size.width || 512, size.height || 512],
     selected: () => tabs.img2img.panel?.selected(),
   });
+  listenToInterrogators(() => pictures.current(), say);
   label("img2img_detect_image_size_btn", "Auto detect size from img2img");
 }
 

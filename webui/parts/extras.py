@@ -122,7 +122,8 @@ def build_training() -> dict[str, Any]:
     found["flipped_copies"] = gr.CheckboxGroup(
         FLIPS, value=[], label=LABELS["flipped_copies"], elem_id="extras_flipped_copies"
     )
-    found["caption"] = _check("caption", "extras_caption")
+    with gr.Row():
+        found |= {name: _check(name, f"extras_{name}") for name in ("caption", "tags")}
     return found
 
 

@@ -10,6 +10,10 @@ from webui.parts.styles import StyleRow, build_editor, build_menu
 KEYS = "(Press Ctrl+Enter to generate, Alt+Enter to skip, Esc to interrupt)"
 
 
+INTERROGATORS = {"interrogate": "📎", "deepbooru": "📦"}
+"""A1111's buttons that have the picture described into the prompt; assets/interrogate.js does it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TopRow:
     """Its components."""
@@ -38,6 +42,10 @@ def build_toprow(tab: str) -> TopRow:
             with gr.Row(elem_classes="tools-row"):
                 paste = gr.Button("↙️", elem_id=f"{tab}_paste", elem_classes="tool", min_width=40, scale=0)
                 enqueue = gr.Button("Enqueue", elem_id=f"{tab}_enqueue", size="sm", min_width=60)
+            if tab == "img2img":
+                with gr.Row(elem_classes="tools-row"):
+                    for elem_id, face in INTERROGATORS.items():
+                        gr.Button(face, elem_id=elem_id, elem_classes="tool", min_width=40, scale=0)
             menu = build_menu(tab)
     styles = build_editor(tab, *menu)
     return TopRow(

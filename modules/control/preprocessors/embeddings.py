@@ -13,6 +13,7 @@ from modules.control.preprocessors.networks import batch_of, filled
 from modules.control.preprocessors.pixels import rgb
 from modules.control.preprocessors.preprocessor import Look, Work
 from modules.core.errors import ModelFileError
+from modules.core.picture_sections import Interrogate
 from modules.detect.caption import Captioner
 from modules.families.weights import read_weights
 from modules.requests.preprocessors import PreprocessorEntry, Slider, WeightFile
@@ -103,7 +104,7 @@ def embed(work: Work, weight: WeightFile) -> dict[str, Any]:
 def caption(work: Work) -> str:
     """A sentence about the picture."""
     teller = work.tools.network("composer_caption", [BLIP], _open_captioner)
-    return str(teller.tell(Image.fromarray(rgb(work.image))))
+    return str(teller.tell(Image.fromarray(rgb(work.image)), Interrogate().model_dump()))
 
 
 def _open_captioner(folder: Path) -> Captioner:
