@@ -58,7 +58,9 @@ UNITS = {named(part, n): (n, part) for n in range(COUNT) for part in PARTS}
 """The page's fields: which unit's, and which of its parts."""
 
 UNIT_LABELS = {name: f"{DetailUnit.model_fields[part].title} ({n + 1})" for name, (n, part) in UNITS.items()}
-UNIT_STARTS = {name: SAME.get(part, DetailUnit.model_fields[part].default) for name, (_, part) in UNITS.items()}
+UNIT_STARTS: dict[str, Any] = {
+    name: SAME.get(part, DetailUnit.model_fields[part].default) for name, (_, part) in UNITS.items()
+}
 
 
 def gathered_units(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,14 +85,14 @@ class DetailUnit(BaseModel):
             return own
         if name in ("", NONE):
             return ()
-        unit = ControlUnit(
-            model=name,
-            module=self.ad_controlnet_module.strip() or NONE,
-            weight=self.ad_controlnet_weight,
-            guidance_start=self.ad_controlnet_guidance_start,
-            guidance_end=self.ad_controlnet_guidance_end,
-        )
-        return (unit,)
+        unit = {
+            "model": name,
+            "module": self.ad_controlnet_module.strip() or NONE,
+            "weight": self.ad_controlnet_weight,
+            "guidance_start": self.ad_controlnet_guidance_start,
+            "guidance_end": self.ad_controlnet_guidance_end,
+        }
+        return (ControlUnit.model_validate(unit),)
 
     @property
     def active(self) -> bool:

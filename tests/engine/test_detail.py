@@ -11,6 +11,7 @@ from modules.core.settings import Settings
 from modules.detect.detection import Detection, boxed
 from modules.engine.build import build_engine
 from modules.engine.detail import chosen, grown, prepared, prompt_of
+from modules.images.encode import encode_png
 from modules.images.infotext import parse_infotext, to_request_values
 from modules.jobs.executors.base import Cancel
 from modules.requests.detail import DetailUnit
@@ -20,6 +21,7 @@ from modules.requests.pictures import Picture
 from modules.requests.txt2img import make_request
 from tests.detect.test_detectors import yolo
 from tests.tiny import write_tiny
+from tests.tiny_control import tiny_controlnet, write_controlnet
 
 SMALL = {"prompt": "a red star", "width": 64, "height": 64, "steps": 3, "sampler_name": "Euler a", "cfg_scale": 30}
 UNIT = {"ad_model": "spots", "ad_denoising_strength": 0.8, "ad_mask_blur": 0, "ad_dilate_erode": 0}
@@ -164,3 +166,23 @@ def test_masks_are_moved_grown_and_merged():
 def test_prompts_of_things():
     assert [prompt_of("p", "", i) for i in range(2)] == ["p", "p"]
     assert [prompt_of("p", "a, [PROMPT] [SEP] [SKIP] [SEP] c", i) for i in range(4)] == ["a, p", None, "c", "c"]
+
+
+def test_a_pass_has_a_controlnet_of_its_own(tmp_path):
+    write_tiny(tmp_path / "models" / "Stable-diffusion" / "tiny.safetensors")
+    yolo(tmp_path / "models" / "adetailer" / "spots.xml", [[16, 16, 16, 16, 0.9]])
+    write_controlnet(tmp_path / "models" / "ControlNet" / "canny.safetensors", tiny_controlnet(1), "ldm")
+    engine = build_engine(paths=Paths(data=tmp_path), use_cpu=True)
+    own = {"model": "canny", "image": Picture.of(encode_png(Image.new("RGB", (64, 64), "red"), None))}
+
+    def drawn(control="None", **values):
+        unit = {**UNIT, "ad_controlnet_model": control, "ad_controlnet_weight": 1}
+        return pixels(pictures(engine, detail=[{**unit, **values}], control=[own])[0])
+
+    plain, alone, passed = drawn(), drawn("canny"), drawn("Passthrough")
+    places = [np.abs(one - two).max(axis=2) for one, two in ((plain, alone), (plain, passed), (alone, passed))]
+    for change in places:
+        assert change[8:24, 8:24].max() > 2
+        change[8:24, 8:24] = 0
+        assert change.max() == 0
+    assert (drawn("canny", ad_controlnet_weight=0) == plain).all()

@@ -165,7 +165,12 @@ def test_tags_by_a_classifier(tmp_path):
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
     names = {0: "rating:safe", 1: "long_hair", 2: "smile"}
-    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     torch.manual_seed(0)
     config = ViTConfig(**small, image_size=32, patch_size=16, id2label=names, label2id={n: i for i, n in names.items()})
     model = ViTForImageClassification(config)

@@ -104,7 +104,7 @@ def embed(work: Work, weight: WeightFile) -> dict[str, Any]:
 def caption(work: Work) -> str:
     """A sentence about the picture."""
     teller = work.tools.network("composer_caption", [BLIP], _open_captioner)
-    return str(teller.tell(Image.fromarray(rgb(work.image)), Interrogate().model_dump()))
+    return str(teller.tell(Image.fromarray(rgb(work.image)), Interrogate.model_validate({}).model_dump()))
 
 
 def _open_captioner(folder: Path) -> Captioner:
