@@ -143,3 +143,89 @@ def tiny_vision(seed: int = 5, width: int = 64, projection: int = 64) -> Any:
         hidden_act="quick_gelu",
     )
     return stirred(CLIPVisionModelWithProjection(config), seed)
+
+
+def control_lora_tensors(
+    unet: Any, control: Any, rank: int = 4, seed: int = 6
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A Control-LoRA beside that U-Net in Stability AI's layout, with the parts of `control` that a U-Net lacks; and the ControlNet's weights
+    that it comes to, under diffusers' names."""
+    generator = torch.Generator().manual_seed(seed)
+    own = dict(unet.named_parameters())
+    found, whole = {"lora_controlnet": torch.zeros(0)}, {}
+    for name, value in tensors_of(control).items():
+        theirs = control_keys(SHAPE).to_ldm({name: value})
+        base = own.get(name)
+        if base is None:  # the layers that read the picture, and those that begin at 0
+            found |= theirs
+            whole[name] = value
+        elif base.ndim == 1:
+            if name.startswith("down_blocks"):  # some files have these, others leave them to the U-Net
+                found |= theirs
+                whole[name] = value
+            else:
+                whole[name] = base.detach().clone()
+        else:
+            (place,) = (key.removesuffix(".weight") for key in theirs)
+            out, inner = base.shape[0], base.shape[1:]
+            up, down = torch.randn(out, rank, generator=generator), torch.randn(rank, *inner, generator=generator)
+            up = up[..., None, None] if base.ndim == 4 else up
+            found |= {f"{place}.up": up * 0.1, f"{place}.down": down * 0.1}
+            whole[name] = base.detach() + (up.flatten(1) * 0.1 @ (down.flatten(1) * 0.1)).reshape(base.shape)
+    return found, whole
+
+
+class Lite(nn.Module):
+    """The network beside one layer in ControlNet-LLLite, as kohya-ss's script builds it."""
+
+    def __init__(
+        self, width: int, *, embedded: int = 8, inner: int = 6, steps: tuple[int, ...] = (4, 2), conv: bool = False
+    ) -> None:
+        super().__init__()
+        channels = [3, *(4 for _ in steps[1:]), embedded]
+        layers: list[nn.Module] = []
+        for n, step in enumerate(steps):
+            layers += [*([nn.ReLU()] if n else []), nn.Conv2d(channels[n], channels[n + 1], step, stride=step)]
+        self.conditioning1 = nn.Sequential(*layers)
+
+        def layer(a: int, b: int) -> nn.Module:
+            return nn.Conv2d(a, b, 1) if conv else nn.Linear(a, b)
+
+        self.down = nn.Sequential(layer(width, inner), nn.ReLU())
+        self.mid = nn.Sequential(layer(inner + embedded, inner), nn.ReLU())
+        self.up = nn.Sequential(layer(inner, width))
+        self.conv = conv
+
+    def forward(self, x: Tensor, hint: Tensor) -> Tensor:
+        """What the layer is given instead of x."""
+        seen = self.conditioning1(hint * 2 - 1)
+        if not self.conv:
+            seen = seen.flatten(2).transpose(1, 2)
+        at = 1 if self.conv else 2
+        return x + self.up(self.mid(torch.cat([seen, self.down(x)], dim=at)))
+
+
+def tiny_lites(unet: Any, seed: int = 7) -> dict[str, Lite]:
+    """Beside every query, key and value of the tiny U-Net's self-attention, every query of its attention to words, and one convolution:
+    by the layers' names."""
+    torch.manual_seed(seed)
+    found = {}
+    for name, module in unet.named_modules():
+        if name.endswith(("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn2.to_q")):
+            deep = name.startswith("mid_block")
+            found[name] = stirred(Lite(module.in_features, steps=(4, 4) if deep else (4, 2)), seed)
+    name = "down_blocks.0.resnets.0.conv1"
+    found[name] = stirred(Lite(unet.get_submodule(name).in_channels, conv=True), seed)
+    return found
+
+
+def lllite_tensors(lites: dict[str, Lite], *, original: bool = True) -> dict[str, Tensor]:
+    """Their file, with CompVis's names of layers or diffusers'."""
+    found = {}
+    for name, lite in lites.items():
+        theirs = name
+        if original:
+            theirs = next(iter(control_keys(SHAPE).to_ldm({f"{name}.weight": torch.empty(0)}))).removesuffix(".weight")
+        for key, value in lite.state_dict().items():
+            found[f"lllite_unet_{theirs.replace('.', '_')}.{key}"] = value.clone()
+    return found

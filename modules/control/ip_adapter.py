@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
-from modules.control.turns import Moment, Turn, cut
+from modules.control.turns import Moment, Turn, places_of
 from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.families.assembly import filled
@@ -133,7 +133,7 @@ class _Beside:
     def __call__(self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = forward(*args, **kwargs)
         moment, prompt = self._moment, self._prompt
-        if not prompt.counts(moment.part):
+        if not prompt.works(moment):
             return found
         hidden: Tensor = args[0]  # (N, places, C)
         words = prompt.words
@@ -152,20 +152,8 @@ class _Beside:
         out = attention.to_out[0]
         added = out(seen.to(hidden.dtype)) - (0 if out.bias is None else out.bias)
         if prompt.mask is not None:
-            added = added * self._mask(hidden)
+            added = added * places_of(prompt.mask, moment.rows, moment.cell, hidden.shape[1], hidden)
         return found + self._factor * added
-
-    def _mask(self, hidden: Tensor) -> Tensor:
-        """(N, places, 1) at the size of these features."""
-        assert self._prompt.mask is not None
-        masks = torch.cat([cut(self._prompt.mask, row, self._moment.cell) for row in self._moment.rows])
-        height, width = (side // self._moment.cell for side in masks.shape[-2:])
-        places = hidden.shape[1]
-        step = 1
-        while -(-height // step) * -(-width // step) > places:
-            step *= 2
-        size = (-(-height // step), -(-width // step))
-        return interpolate(masks, size=size, mode="area").flatten(2).transpose(1, 2).to(hidden)
 
 
 def layer_weight(kind: str, i: int, count: int, weight: float, composition: float, *, wide: bool) -> float:

@@ -1,5 +1,6 @@
 """What a control file is, by the names and shapes of its tensors alone, and which family it is for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ LABELS = {
 
 _WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl"}
 """Width of the text that cross attention reads -> family."""
+
+DEEPER = re.compile(r"transformer_blocks_[1-9]")
+OUTER = re.compile(r"lllite_unet_(input_blocks_[12]|output_blocks_(9|10|11)|down_blocks_0_attentions|up_blocks_3)_")
+"""In the names of ControlNet-LLLite's modules."""
 
 _OTHERS = {
     "image_proj_model.": "is an IP-Adapter in a layout that is not known here",
@@ -79,14 +84,21 @@ def _unet_family(names: Shapes) -> str:
 
 
 def _lllite(shapes: Shapes) -> Kind | None:
-    return Kind(name=LLLITE, family="sdxl") if any(name.startswith("lllite_") for name in shapes) else None
+    if not any(name.startswith("lllite_") for name in shapes):
+        return None
+    deep = any(DEEPER.search(name) for name in shapes)  # several transformer layers in one place: only XL has them
+    outer = any(OUTER.match(name) for name in shapes)  # attention at the latents' own size: XL has none
+    return Kind(name=LLLITE, family="sdxl" if deep and not outer else "sd1" if outer and not deep else "")
 
 
 def _control_lora(shapes: Shapes) -> Kind | None:
     if "lora_controlnet" not in shapes:
         return None
     names = {name.removeprefix(PREFIX): shape for name, shape in shapes.items()}
-    return Kind(name=CONTROL_LORA, family="sdxl" if any(n.startswith("label_emb.") for n in names) else "")
+    if any(name.startswith("label_emb.") for name in names):
+        return Kind(name=CONTROL_LORA, family="sdxl")
+    width = next((shape[1] for name, shape in names.items() if name.endswith("attn2.to_k.down")), 0)
+    return Kind(name=CONTROL_LORA, family=_WIDTHS.get(width, ""))
 
 
 def _ip_adapter(shapes: Shapes) -> Kind | None:

@@ -3,12 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from modules.control.building import build_adapter, build_controlnet, build_union
+from modules.control.control_lora import build_control_lora
 from modules.control.ip_adapter import IPAdapter, build_ip_adapter
-from modules.control.kinds import CONTROLNET, IP_ADAPTER, LABELS, T2I, UNION, Kind, kind_of
+from modules.control.kinds import CONTROL_LORA, CONTROLNET, IP_ADAPTER, LABELS, LLLITE, T2I, UNION, Kind, kind_of
+from modules.control.lllite import LLLite, build_lllite
 from modules.control.networks import ControlNetwork
 from modules.control.vision import find_vision, open_vision
 from modules.core.errors import InputError, ModelFileError
@@ -19,24 +23,31 @@ from modules.families.model import LoadedModel
 from modules.families.weights import read_weights, shapes_of
 from modules.library.controls import ControlFiles
 
-Network = ControlNetwork | IPAdapter
+Network = ControlNetwork | IPAdapter | LLLite
 
 BUILDERS: dict[str, Callable[..., Network]] = {
     CONTROLNET: build_controlnet,
     UNION: build_union,
     T2I: build_adapter,
     IP_ADAPTER: build_ip_adapter,
+    LLLITE: build_lllite,
 }
+
+
+def _none() -> None:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedControl:
-    """A control model in memory. `settle()` lets the device go of its weights, where these only visit it."""
+    """A control model in memory. `settle()` lets the device go of its weights, where these only visit it. `base()`: the U-Net that it is made
+    of besides, if it is and that one is still there."""
 
     name: str
     kind: Kind
     network: Network
     settle: Callable[[], None] = field(default=lambda: None)
+    base: Callable[[], Any] = _none
 
 
 class ControlModels:
@@ -72,8 +83,9 @@ class ControlModels:
         kind = kind_of(shapes_of(file.path).shapes, file.path)
         check_family(file.name, kind, field, model)
         status = file.path.stat()
-        key = (str(file.path), status.st_size, status.st_mtime_ns, low_vram, model.compute.dtype)
-        if key not in self._kept:
+        base = model.backbone if kind.name == CONTROL_LORA else None
+        key = (str(file.path), status.st_size, status.st_mtime_ns, low_vram, model.compute.dtype, id(base))
+        if key not in self._kept or self._kept[key].base() is not base:
             on_read(file.name)
             self._kept[key] = self._built(file.path, file.name, kind, low_vram, model)
             while len(self._kept) > max(limit, 1):
@@ -96,17 +108,20 @@ class ControlModels:
         self._vision = None
 
     def _built(self, path: Path, name: str, kind: Kind, low_vram: bool, model: LoadedModel) -> LoadedControl:
+        base: Callable[[], Any] = _none
         build = BUILDERS.get(kind.name)
+        if kind.name == CONTROL_LORA:
+            build, base = partial(build_control_lora, model=model), ref(model.backbone)
         if build is None:
             raise ModelFileError(f'"{name}" is of the kind {kind.name}, which this version cannot work with yet.')
         visits = low_vram and self._compute.device.type != "cpu"
         compute = replace(self._compute, dtype=model.compute.dtype, lent=visits)
         network = build(read_weights(path), compute, path)
         if not visits:
-            return LoadedControl(name=name, kind=kind, network=network)
+            return LoadedControl(name=name, kind=kind, network=network, base=base)
         policy = OneAtATime(self._compute.device, Meter())
         policy.attach([[network.module]])
-        return LoadedControl(name=name, kind=kind, network=network, settle=policy.leave)
+        return LoadedControl(name=name, kind=kind, network=network, settle=policy.leave, base=base)
 
 
 def check_family(name: str, kind: Kind, field: str, model: LoadedModel) -> None:
@@ -125,7 +140,10 @@ SIZES = ("block_out_channels", "cross_attention_dim", "layers_per_block")
 
 
 def check_sizes(control: LoadedControl, field: str, model: LoadedModel) -> None:
-    """Raise InputError if the network is a copy of another U-Net than the model's."""
+    """Raise InputError if the network is a copy of another U-Net than the model's, or belongs beside another."""
+    if isinstance(control.network, LLLite):
+        control.network.places(model, control.name, field)
+        return
     own, other = getattr(control.network.module, "config", None), getattr(model.backbone, "config", None)
     if own is None or other is None or control.kind.name not in (CONTROLNET, UNION):
         return

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from modules.families.unet import Call
 from modules.requests.control import CONTROL_MODES, HIRES_OPTIONS, ControlUnit
@@ -28,12 +30,15 @@ class Clock:
 
 @dataclass(kw_only=True)
 class Moment:
-    """The call that is under way: its rows, and the part of the run that is done. `cell`: pixels per latent."""
+    """The call that is under way: its rows, and the part of the run that is done. `cell`: pixels per latent. `aside`: a reference is shown.
+    `own`: places of a picture itself, where those of a reference stand behind them, else 0."""
 
     cell: int
     part: float = 0.0
     rows: Sequence[Row] = ()
     call: Call | None = None
+    aside: bool = False
+    own: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,10 @@ class Turn:
             return False
         return self.unit.guidance_start <= part <= self.unit.guidance_end
 
+    def works(self, moment: Moment) -> bool:
+        """Does it change what is computed now?"""
+        return not moment.aside and self.counts(moment.part)
+
     @property
     def soft(self) -> bool:
         """Do its residuals count the less the higher they lie?"""
@@ -62,3 +71,19 @@ def cut(pictures: Tensor, row: Row, cell: int) -> Tensor:
     if box is None:
         return one
     return one[(..., *Box(*(side * cell for side in (box.top, box.left, box.height, box.width))).of)]
+
+
+def grid_of(height: int, width: int, places: int) -> tuple[int, int]:
+    """The rows and columns of so many places of a U-Net whose latents are of that size: it halves them, rounding up."""
+    step = 1
+    while -(-height // step) * -(-width // step) > places:
+        step *= 2
+    return -(-height // step), -(-width // step)
+
+
+def places_of(mask: Tensor, rows: Sequence[Row], cell: int, places: int, like: Tensor) -> Tensor:
+    """(N, places, 1): a mask (1, 1, H, W) of pixels at the size of features of those rows."""
+    masks = torch.cat([cut(mask, row, cell) for row in rows])
+    height, width = masks.shape[-2:]
+    size = grid_of(height // cell, width // cell, places)
+    return interpolate(masks, size=size, mode="area").flatten(2).transpose(1, 2).to(like)

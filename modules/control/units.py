@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from modules.control.networks import ControlNetwork, Residuals
+from modules.control.reference import References
 from modules.control.turns import CONTROL_FIRST, Clock, Moment, Turn, cut
 from modules.families.unet import Call
 from modules.sampling.view import Row, View
@@ -56,10 +57,20 @@ class WorkingUnit(Turn):
 
 
 class Units:
-    """All units of one run, as what a U-Net is called with besides. `moment` is told of every call, for those that work inside."""
+    """All units of one run, as what a U-Net is called with besides. `moment` is told of every call, for those that work inside;
+    `references` look at it."""
 
-    def __init__(self, units: Sequence[WorkingUnit], view: View, clock: Clock, moment: Moment) -> None:
+    def __init__(
+        self,
+        units: Sequence[WorkingUnit],
+        view: View,
+        clock: Clock,
+        moment: Moment,
+        *,
+        references: References | None = None,
+    ) -> None:
         self._units = units
+        self._references = references
         self._view = view
         self._clock = clock
         self._moment = moment
@@ -68,6 +79,8 @@ class Units:
         """See families.unet.Adds."""
         moment = self._moment
         moment.call, moment.part, moment.rows = call, self._clock.part, self._view.rows(len(call.x))
+        if self._references:
+            self._references.look(call)
         active = [unit for unit in self._units if unit.counts(moment.part)]
         found = [unit.residuals(call, moment.rows, moment.cell) for unit in active]
         more: dict[str, Any] = {}

@@ -256,7 +256,7 @@ def guided_by(
     shape = (model.latent_channels, request.height // model.downscale, request.width // model.downscale)
     view = View()
     if controls:
-        patches.enter_context(controls.patched(view, batch, (request.width, request.height)))
+        patches.enter_context(controls.patched(view, batch, (request.width, request.height), levels))
     techniques = Techniques(plan, model, sigmas, levels)
     patches.enter_context(techniques.patched())
     references = start.references if start else ()

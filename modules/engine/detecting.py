@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from modules.engine.context import Context
-from modules.engine.controlling import pixels_of
+from modules.engine.control_pictures import pixels_of
 from modules.engine.toolbox import Toolbox
 from modules.images.encode import encode_png
 from modules.images.reading import open_picture

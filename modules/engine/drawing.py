@@ -10,7 +10,8 @@ from torch import Tensor
 
 from modules.engine.conditions import Guides
 from modules.engine.context import Context
-from modules.engine.controlling import Begun, Controls, asked_of_control, controls_of, named_units
+from modules.engine.control_pictures import Begun
+from modules.engine.controlling import Controls, asked_of_control, controls_of, named_units
 from modules.engine.denoise import Interrupted, Leg, Start, denoise
 from modules.engine.finish import finish
 from modules.engine.kept import keeping_of
@@ -139,8 +140,8 @@ def prepare(
     if isinstance(model.backbone, CompiledUNet) and (asked := asked_of_unets(plan) + asked_of_control(plan, tools)):
         context.emit(Warned(message=f"PyTorch computes this picture, more slowly than OpenVINO: {asked[0]} needs it."))
         model = load(plain=True)
-    controls = controls_of(plan, model, tools, context, begun, hires=after is not None)
     plan = named_units(plan, tools)
+    controls = controls_of(plan, model, tools, context, begun, hires=after is not None)
     dress = Dress(model=model, plan=plan, tools=tools, context=context)
     early = None
     if after and after.model is model and options["hires_fix_use_firstpass_conds"]:

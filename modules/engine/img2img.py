@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modules.core.errors import InputError
 from modules.engine.context import Context
-from modules.engine.controlling import Begun
+from modules.engine.control_pictures import Begun
 from modules.engine.denoise import Interrupted, Start
 from modules.engine.drawing import Sitting, draw, prepare
 from modules.engine.plan import Batch

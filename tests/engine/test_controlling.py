@@ -198,7 +198,7 @@ def test_infotext_tells_of_units(run):
         ({**UNIT, "model": "wide"}, "control.0.model", "cross_attention_dim is 128; that of .* has 64"),
         ({**UNIT, "model": "gone"}, "control.0.model", "is not known"),
         ({"module": "canny", "image": noise(1)}, "control.0.model", "canny alone changes no picture"),
-        ({"module": "reference_only", "image": noise(1)}, "control.0.module", "cannot draw with yet"),
+        ({"module": "reference_only"}, "control.0.image", "has no picture to go by"),
         ({**UNIT, "module": "inpaint_only"}, "mask", "needs a mask"),
     ],
 )
