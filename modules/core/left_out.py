@@ -93,7 +93,6 @@ ONLY_DEFAULT: Mapping[str, Any] = MappingProxyType(
         "hypertile_enable_unet": False,
         "hypertile_enable_unet_secondpass": False,
         "hypertile_enable_vae": False,
-        "fp8_storage": "Disable",
         "sdxl_clip_l_skip": False,
         "token_merging_ratio_img2img": 0,
         "use_old_emphasis_implementation": False,

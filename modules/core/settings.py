@@ -202,6 +202,11 @@ class Optimizations(Section):
         le=0.9,
         description="0: the same as in the first pass.",
     )
+    fp8_storage: Literal["Disable", "Enable for SDXL", "Enable"] = Field(
+        "Disable",
+        title="FP8 weight",
+        description="Keep weights in 8 bits, rounded, for half the memory; on a CPU PyTorch computes then, more slowly.",
+    )
     batch_cond_uncond: bool = Field(
         True,
         title="Batch cond/uncond",

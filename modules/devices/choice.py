@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Compute:
     """Where the networks run (`device`, `dtype`); the autoencoder may need more range (`vae_dtype`).
 
-    `upcast`: U-Nets compute in float32 all the same. `bfloat16`: the device computes in that itself. `compiled`: what the parts of U-Net families run on instead of PyTorch, where there is one. `lent`: weights stay in the CPU's memory, and are lent to the device while they are used.
+    `upcast`: U-Nets compute in float32 all the same. `bfloat16`: the device computes in that itself. `compiled`: what the parts of U-Net families run on instead of PyTorch, where there is one. `lent`: weights stay in the CPU's memory, and are lent to the device while they are used. `float8`: the weights of PyTorch's layers but the autoencoder's are kept so.
     """
 
     device: torch.device
@@ -28,6 +28,7 @@ class Compute:
     bfloat16: bool = False
     compiled: CompiledRuntime | None = None
     lent: bool = False
+    float8: bool = False
 
     @property
     def home(self) -> torch.device:
@@ -55,6 +56,8 @@ class Compute:
         if self.compiled:
             return f"OpenVINO's {self.compiled.precision}"
         name = str(self.dtype).removeprefix("torch.")
+        if self.float8:
+            return f"{name} with weights in float8"
         return f"float32 with weights in {name}" if self.upcast else name
 
     def finer(self, *, upcasts: bool) -> "Compute | None":

@@ -50,10 +50,9 @@ class Weights:
         self._homes: list[tuple[Tensor, Tensor]] = []
         for module in modules:
             for tensor in (*module.parameters(recurse=recurse), *module.buffers(recurse=recurse)):
-                home = tensor.data.pin_memory() if pinned else tensor.data
-                if type(home) is Tensor:
-                    tensor.data = home
-                self._homes.append((tensor, home))
+                if pinned:
+                    _hold(tensor, _held(tensor).pin_memory())
+                self._homes.append((tensor, _held(tensor)))
         self.size = sum(home.nbytes for _, home in self._homes)
         self._copies: list[Tensor] = []
 
@@ -66,19 +65,32 @@ class Weights:
     @staticmethod
     def _home(tensor: Tensor, home: Tensor) -> Tensor:
         """What the tensor is at home: networks may have put in another one since."""
-        now = tensor.data
-        return now if type(now) is Tensor and now.device == home.device else home
+        now = _held(tensor)
+        return now if now.device == home.device else home
 
     def use(self) -> None:
         """From now on the copies count."""
         for (tensor, _), copy in zip(self._homes, self._copies, strict=True):
-            tensor.data = copy
+            _hold(tensor, copy)
 
     def take_back(self) -> None:
         """From now on those at home count; the copies are dropped."""
         for tensor, home in self._homes:
-            tensor.data = home
+            _hold(tensor, home)
         self._copies = []
+
+
+def _held(tensor: Any) -> Tensor:
+    """The ordinary tensor that holds the numbers; that of a packed one is smaller than what it stands for."""
+    return getattr(tensor, "packed", tensor.data)
+
+
+def _hold(tensor: Any, held: Tensor) -> None:
+    """From now on compute with these numbers, wherever they are. A packed tensor is unpacked where they are."""
+    if hasattr(tensor, "packed"):
+        tensor.packed = held
+    else:
+        tensor.data = held
 
 
 class OneAtATime:

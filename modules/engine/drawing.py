@@ -116,6 +116,7 @@ def prepare(
         keeping=keeping_of(options),
         check=context.check_interrupted,
         beside=beside,
+        float8=options["fp8_storage"],
         pixels=largest(request),
     )
     model = quantised(load(), reading, lambda said: context.emit(Warned(message=said)))
@@ -134,6 +135,7 @@ def prepare(
         distilled=model.distilled,
         vae=model.vae_file,
         modules=model.modules,
+        float8=model.compute.float8,
         first_pass=after.plan.calls if after else None,
         notes=order.notes,
     )

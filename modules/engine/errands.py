@@ -23,5 +23,7 @@ def load_model(order: Order, tools: Toolbox, context: Context) -> Done:
         models.load_whole(name)
     else:
         modules = options.get("forge_additional_modules", ())
-        models.load(name, vae=options["sd_vae"], modules=modules, keeping=keeping_of(options))
+        models.load(
+            name, vae=options["sd_vae"], modules=modules, keeping=keeping_of(options), float8=options["fp8_storage"]
+        )
     return Done()

@@ -14,9 +14,11 @@ from modules.devices.choice import Compute
 from modules.devices.memory import free_memory, give_back, out_of_memory
 from modules.devices.residence import Policy
 from modules.engine.kept import Keeping, Kept, KeptModels, Key, Record
-from modules.engine.room import bytes_of, largest_of, sizes
+from modules.engine.room import bytes_of, largest_of, packable, sizes
 from modules.engine.tiers import Needs, Tiers
+from modules.families import sdxl
 from modules.families.fitting import Wish
+from modules.families.float8 import keep_as_float8
 from modules.families.kinds import Family, family_of
 from modules.families.model import LoadedModel
 from modules.families.opening import header_of, open_checkpoint, vae_of
@@ -119,16 +121,17 @@ class Models:
         keeping: Keeping | None = None,
         check: Check = lambda: None,
         plain: bool = False,
+        float8: str = "Disable",
         pixels: int = TYPICAL_PIXELS,
     ) -> LoadedModel:
         """The model of that checkpoint with the VAE of that setting; `on_read` is told when a file must be read.
 
         `modules`: names of VAEs and text encoders that come before the checkpoint's own. The last `beside` models, which work
-        on the same picture, stay where they are. `field`: what the name is called in errors. `check` is called between the parts and raises what stops the loading. `plain`: on PyTorch, whatever is quicker.
+        on the same picture, stay where they are. `field`: what the name is called in errors. `check` is called between the parts and raises what stops the loading. `plain`: on PyTorch, whatever is quicker. `float8`: the setting `fp8_storage`.
         `pixels` of the largest picture that is about to be drawn: a GPU keeps room for it.
         Raises UnknownName, InputError or ModelFileError; what was loaded before stays then, or is read again if it had to make room.
         """
-        choice = self._choice(name, field, vae, modules, plain)
+        choice = self._choice(name, field, vae, modules, plain, float8)
         keeping = keeping or Keeping()
         found = self._kept.find(choice.key)
         fresh = found is None
@@ -181,7 +184,7 @@ class Models:
             self._kept.clear()
         return not kept.policy
 
-    def _choice(self, name: str, field: str, vae: str, modules: Sequence[str], plain: bool) -> _Choice:
+    def _choice(self, name: str, field: str, vae: str, modules: Sequence[str], plain: bool, float8: str) -> _Choice:
         """What these names mean; raises UnknownName, or ModelFileError for a file that cannot be looked at."""
         checkpoint = self._checkpoints.find(name, field)
         if is_whole(checkpoint.path):
@@ -191,7 +194,9 @@ class Models:
         files = [self._shelf.find(file) for file in modules]
         chosen = None if any(file.folder == VAE for file in files) else self._vaes.choose(vae, checkpoint)
         completing = (part for file in files for part in _key(file.path))
-        key = (*_key(checkpoint.file), *completing, plain)
+        small = _wants_float8(float8, checkpoint)
+        plain = plain or small
+        key = (*_key(checkpoint.file), *completing, plain, small)
         vae_key = _key(chosen.path) if chosen else None
         compute = self._finer.get(key) or (self._compute.plain if plain else self._compute)
         return _Choice(
@@ -200,7 +205,7 @@ class Models:
             wish=Wish(modules=tuple(modules), vae=chosen.path if chosen else None),
             key=key,
             vae_key=vae_key,
-            compute=replace(compute, vae_dtype=self._vae_types.get(vae_key or key, compute.vae_dtype)),
+            compute=replace(compute, float8=small, vae_dtype=self._vae_types.get(vae_key or key, compute.vae_dtype)),
         )
 
     def _loaded(self, choice: _Choice, keeping: Keeping, beside: int, check: Check, tell: Tell, pixels: int) -> Kept:
@@ -301,6 +306,8 @@ class Models:
                 f'"{choice.checkpoint.name}" was changed while it was read. Try again when it is whole.'
             )
         model = replace(model, modules=source.modules)
+        if choice.compute.float8:
+            keep_as_float8(packable(model))
         return self._with_vae(model, choice, source.compute) if choice.vae else model
 
     def _with_vae(self, model: LoadedModel, choice: _Choice, compute: Compute) -> LoadedModel:
@@ -310,6 +317,13 @@ class Models:
         family, tensors = vae_of(choice.checkpoint, path, name, self._shelf, choice.wish)
         built = family.autoencoder(tensors, compute)
         return replace(model, autoencoder=built, vae_file=(vae.path.name, self._vaes.short_hash(vae)) if vae else None)
+
+
+def _wants_float8(setting: str, checkpoint: Checkpoint) -> bool:
+    if setting == "Enable for SDXL":
+        family = family_of(header_of(checkpoint.path).shapes)
+        return family is not None and family.LABEL == sdxl.LABEL
+    return setting == "Enable"
 
 
 def _lent(compute: Compute) -> Compute:

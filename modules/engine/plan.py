@@ -65,6 +65,7 @@ class Plan:
     timestamp: str
     inpainting: bool = False
     distilled: bool = False
+    float8: bool = False
     vae: tuple[str, str] | None = None
     modules: tuple[str, ...] = ()
     regions: tuple[tuple[Prompt, Prompt], ...] = ()
@@ -117,6 +118,7 @@ class Plan:
             "Size": f"{request.width}x{request.height}",
             "Model hash": self.model_hash[:10] if options["add_model_hash_to_info"] else None,
             "Model": self.model_name if options["add_model_name_to_info"] else None,
+            "FP8 weight": options["fp8_storage"] if self.float8 else None,
             "VAE hash": self.vae[1] if self.vae and options["add_vae_hash_to_info"] else None,
             "VAE": self.vae[0] if self.vae and options["add_vae_name_to_info"] else None,
             **{f"Module {number}": name for number, name in enumerate(self.modules, start=1)},
@@ -269,6 +271,7 @@ def make_plan(
     model_hash: str,
     inpainting: bool = False,
     distilled: bool = False,
+    float8: bool = False,
     vae: tuple[str, str] | None = None,
     modules: tuple[str, ...] = (),
     first_pass: int | None = None,
@@ -312,6 +315,7 @@ def make_plan(
         timestamp=datetime.now().strftime("%Y%m%d%H%M%S"),
         inpainting=inpainting,
         distilled=distilled,
+        float8=float8,
         vae=vae,
         modules=modules,
         regions=tuple(

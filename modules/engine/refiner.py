@@ -114,6 +114,7 @@ def refiner_of(
         keeping=keeping,
         check=check,
         plain=bool(asked_of_unets(plan)),
+        float8=plan.options["fp8_storage"],
     )
     if found is model:
         return None

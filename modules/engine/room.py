@@ -35,7 +35,8 @@ def sizes(
         packed = not tensor.is_floating_point()
         size = tensor.nbytes if packed else _bytes(name, tuple(tensor.shape), compute)
         need += size
-        own += size if compute.device.type != "cpu" or (tensor.dtype != dtype and not packed) else 0
+        copied = tensor.dtype != dtype or compute.float8
+        own += size if compute.device.type != "cpu" or (copied and not packed) else 0
     return need, own
 
 
@@ -49,6 +50,11 @@ def largest_of(family: Family, shapes: Shapes, compute: Compute, but: tuple[str,
 def modules_of(model: LoadedModel) -> list[nn.Module]:
     """The networks of a model: the denoising one, the autoencoder, and the text encoders inside its prompts."""
     return [model.backbone, model.autoencoder.module, *modules_inside(model.prompts)]
+
+
+def packable(model: LoadedModel) -> list[nn.Module]:
+    """Its networks whose weights may be rounded: all but the autoencoder."""
+    return [module for module in modules_of(model) if module is not model.autoencoder.module]
 
 
 def networks_of(model: LoadedModel) -> list[Any]:
@@ -77,7 +83,8 @@ def _dtype(name: str, compute: Compute) -> torch.dtype:
 
 
 def _bytes(name: str, shape: tuple[int, ...], compute: Compute) -> int:
-    size = _dtype(name, compute).itemsize
+    small = compute.float8 and not compute.compiled and len(shape) > 1 and not name.startswith(VAE)
+    size = 1 if small else _dtype(name, compute).itemsize
     for side in shape:
         size *= side
     return size

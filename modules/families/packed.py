@@ -1,9 +1,11 @@
 """Weights that stay packed in memory: tensors of the shape they unpack to, unpacked whenever they are computed with.
 
 Splitting into rows, joining rows and moving keep them packed, so that renaming and converting a checkpoint does; any other function
-of torch is given ordinary tensors. ggml's blocks lie along rows, and are unpacked by diffusers' functions.
+of torch is given ordinary tensors. ggml's blocks lie along rows, and are unpacked by diffusers' functions. A convolution's kernels are
+rows too, each of the numbers of one output.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,23 +22,25 @@ class Codec(Protocol):
     kept: bool
 
     def unpack(self, packed: Tensor, columns: int) -> Tensor:
-        """Packed rows -> (rows, columns), float32."""
+        """Packed rows -> (rows, columns), in a type that holds their values."""
         ...
 
 
 class PackedTensor(Tensor):
-    """(rows, columns) of the dtype that it is computed in. Inference only."""
+    """(rows, columns) or (rows, *row) of the dtype that it is computed in. Inference only."""
 
     packed: Tensor
     codec: Codec
 
     @staticmethod
-    def __new__(cls, packed: Tensor, codec: Codec, columns: int, dtype: torch.dtype) -> "PackedTensor":
-        """`packed` holds one packed row a row."""
-        shape = (len(packed), columns)
+    def __new__(
+        cls, packed: Tensor, codec: Codec, columns: int | tuple[int, ...], dtype: torch.dtype
+    ) -> "PackedTensor":
+        """`packed` holds one packed row a row. `columns`: how many numbers that is, or the shape of a row."""
+        shape = (len(packed), *((columns,) if isinstance(columns, int) else columns))
         return torch.Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=packed.device)  # type: ignore[attr-defined]
 
-    def __init__(self, packed: Tensor, codec: Codec, columns: int, dtype: torch.dtype) -> None:
+    def __init__(self, packed: Tensor, codec: Codec, columns: int | tuple[int, ...], dtype: torch.dtype) -> None:
         self.packed = packed
         self.codec = codec
 
@@ -44,7 +48,7 @@ class PackedTensor(Tensor):
         return f"PackedTensor({tuple(self.shape)}, {self.dtype}, {self.codec})"
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:
-        return ["packed"], (self.codec, self.shape[1], self.dtype)
+        return ["packed"], (self.codec, tuple(self.shape[1:]), self.dtype)
 
     @staticmethod
     def __tensor_unflatten__(inner: dict[str, Tensor], meta: Any, size: Any, stride: Any) -> "PackedTensor":
@@ -52,11 +56,12 @@ class PackedTensor(Tensor):
 
     def unpacked(self) -> Tensor:
         """The ordinary tensor it stands for."""
-        return self.codec.unpack(self.packed, self.shape[1]).to(self.dtype)
+        rows = self.codec.unpack(self.packed, math.prod(self.shape[1:]))
+        return rows.to(self.dtype).reshape(self.shape)
 
     def over(self, packed: Tensor, dtype: torch.dtype | None = None) -> "PackedTensor":
         """Other rows packed alike."""
-        return PackedTensor(packed, self.codec, self.shape[1], dtype or self.dtype)
+        return PackedTensor(packed, self.codec, tuple(self.shape[1:]), dtype or self.dtype)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -114,14 +119,14 @@ def _kept_packed(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             return first.over(first.packed.to(device or first.device), dtype)
     if name == "__getitem__" and isinstance(args[1], slice):
         return first.over(first.packed[args[1]])
-    if name in _ROWS and (args[2] if len(args) > 2 and name != "narrow" else kwargs.get("dim", 0)) in (0, -2):
+    if name in _ROWS and (args[2] if len(args) > 2 and name != "narrow" else kwargs.get("dim", 0)) in (0, -first.ndim):
         return _rows(name, first, args, kwargs)
     return None
 
 
 def _rows(name: str, tensor: PackedTensor, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Some of the rows; None if `narrow` is asked for columns."""
-    if name == "narrow" and (args[1] if len(args) > 1 else kwargs["dim"]) not in (0, -2):
+    if name == "narrow" and (args[1] if len(args) > 1 else kwargs["dim"]) not in (0, -tensor.ndim):
         return None
     found = getattr(tensor.packed, name)(*args[1:], **kwargs)
     return tuple(tensor.over(part) for part in found) if isinstance(found, list | tuple) else tensor.over(found)
@@ -129,8 +134,8 @@ def _rows(name: str, tensor: PackedTensor, args: Sequence[Any], kwargs: dict[str
 
 def _joined(tensors: Sequence[Any], dim: int = 0) -> Any:
     first = tensors[0]
-    alike = dim in (0, -2) and all(
-        isinstance(t, PackedTensor) and (t.codec, t.shape[1]) == (first.codec, first.shape[1]) for t in tensors
+    alike = dim in (0, -first.ndim) and all(
+        isinstance(t, PackedTensor) and (t.codec, t.shape[1:]) == (first.codec, first.shape[1:]) for t in tensors
     )
     return first.over(torch.cat([t.packed for t in tensors])) if alike else None
 

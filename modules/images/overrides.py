@@ -16,6 +16,7 @@ _OPTIONS = {
     "Conditional mask weight": "inpainting_mask_weight",
     "Clip skip": "CLIP_stop_at_last_layers",
     "ENSD": "eta_noise_seed_delta",
+    "FP8 weight": "fp8_storage",
     "Token merging ratio": "token_merging_ratio",
     "Token merging ratio hr": "token_merging_ratio_hr",
     "Hires refiner": "hires_fix_refiner_pass",
@@ -64,6 +65,7 @@ _OPTION_OF = {**_OPTIONS, **dict.fromkeys(CHECKPOINT_KEYS, CHECKPOINT)}
 _UNSAID = {
     "Clip skip": "1",
     "RNG": "GPU",
+    "FP8 weight": "Disable",
     "Schedule min sigma": "0",
     "Schedule max sigma": "0",
     "Schedule rho": "0",

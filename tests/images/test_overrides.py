@@ -15,6 +15,7 @@ RECORDED = json.loads(Path(__file__).parents[1].joinpath("data", "a1111_infotext
 BASE = "Steps: 20, Sampler: Euler a, Seed: 1"
 PLAIN = Settings()
 CHOICES = (
+    "Enable",
     "first pass",
     "None",
     "NV",
