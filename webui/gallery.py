@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
@@ -16,7 +17,7 @@ from modules.api.callers import Caller
 from modules.api.pictures import read_picture
 from modules.core.errors import InputError, NotFound, StorageError
 from modules.core.files import storage_sentence, write_atomic
-from modules.images.filenames import sanitize
+from modules.images.filenames import apply_pattern, sanitize
 from modules.images.infotext import parse_infotext
 from modules.jobs.service import JobService
 from modules.jobs.store import Image
@@ -28,6 +29,7 @@ HEADER = (
 )
 CHUNK = 2**18
 MAX_JOBS = 100  # in one file
+ARCHIVE = "[datetime]_[[model_name]]_[seed]-[seed_last]"
 
 
 def build_gallery(service: JobService) -> APIRouter:
@@ -48,9 +50,8 @@ def build_gallery(service: JobService) -> APIRouter:
         images = [image for job_id in ids for image in desk.images(job_id)]
         if not images:
             raise NotFound("That job has no pictures yet. Ask again when it has.")
-        seeds = f"{images[0].seed}-{images[-1].seed}" if len(images) > 1 else str(images[0].seed)
-        name = f"{datetime.now():%Y%m%d%H%M%S}_{seeds}.zip"
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        name = quote(archive_name(images, service.settings.current.grids.grid_zip_filename_pattern), safe="")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Cache-Control": "no-store"}
         return StreamingResponse(_chunks(packed(images)), media_type="application/zip", headers=headers)
 
     return router
@@ -76,6 +77,31 @@ def save_apart(folder: Path, image: Image) -> Path:
     except OSError as error:
         raise StorageError(storage_sentence(error, folder)) from error
     return path
+
+
+def archive_name(images: list[Image], pattern: str) -> str:
+    """What A1111 calls an archive of them: the pattern, or its own, with the first picture's values."""
+    parsed = parse_infotext(images[0].infotext)
+    fields = parsed.fields
+    width, _, height = fields.get("Size", "").partition("x")
+    values = {
+        "prompt": parsed.prompt,
+        "seed": images[0].seed,
+        "seed_first": images[0].seed,
+        "seed_last": images[-1].seed,
+        "steps": fields.get("Steps", ""),
+        "cfg": fields.get("CFG scale", ""),
+        "width": width,
+        "height": height,
+        "sampler": fields.get("Sampler", ""),
+        "scheduler": fields.get("Schedule type", ""),
+        "model_hash": fields.get("Model hash", ""),
+        "model_name": fields.get("Model", ""),
+        "batch_size": len(images),
+    }
+    if not pattern.strip():
+        pattern = ARCHIVE if len(images) > 1 else ARCHIVE.removesuffix("-[seed_last]")
+    return f"{apply_pattern(pattern, values, datetime.now()) or 'pictures'}.zip"
 
 
 def packed(images: list[Image]) -> IO[bytes]:

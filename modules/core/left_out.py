@@ -69,7 +69,7 @@ _OPTIONS = {
         *("auto_backcompat", "hide_samplers", "postprocessing_disable_in_extras"),
         *("postprocessing_operation_order", "postprocessing_existing_caption_action"),
         *("realesrgan_enabled_models", "dat_enabled_models", "set_scale_by_when_changing_upscaler"),
-        *("save_images_replace_action", "grid_zip_filename_pattern"),
+        *("save_images_replace_action"),
         *("save_images_before_color_correction", "save_mask", "save_mask_composite", "return_mask"),
         *("return_mask_composite", "export_for_4chan", "img_downscale_threshold", "target_side_length"),
         *("img_max_size_mp", "use_upscaler_name_as_suffix", "save_selected_only", "save_write_log_csv"),

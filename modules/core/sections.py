@@ -308,6 +308,12 @@ class Grids(Section):
     return_grid: bool = Field(True, title="Show grid in gallery")
     grid_only_if_multiple: bool = Field(True, title="Do not save grids consisting of one picture")
     grid_prevent_empty_spots: bool = Field(False, title="Prevent empty spots in grid (when set to autodetect)")
+    grid_zip_filename_pattern: Text = Field(
+        "",
+        title="Archive filename pattern",
+        max_length=500,
+        description="Of all pictures of a job in one file. Empty: [datetime]_[[model_name]]_[seed]-[seed_last].",
+    )
     n_rows: Whole = Field(
         -1,
         title="Grid row count",

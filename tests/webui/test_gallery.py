@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 import zipfile
+from urllib.parse import unquote
 
 import pytest
 from fastapi import FastAPI
@@ -43,7 +45,12 @@ def test_all_pictures_come_in_one_file(client: TestClient, service: JobService):
     first, second = service.submit(play(n_iter=2)).id, service.submit(play()).id
     service.wait(second, 30)
     answer = client.get(f"/atelier/jobs/{first},{second}/zip")
-    assert answer.headers["content-disposition"].endswith('.zip"')
+    seeds = [service.images(job)[at].seed for job, at in ((first, 0), (second, -1))]
+    name = unquote(answer.headers["content-disposition"].partition("''")[2])
+    assert re.fullmatch(rf"\d{{14}}_\[.*\]_{seeds[0]}-{seeds[1]}\.zip", name), name
+    service.change_options({"grid_zip_filename_pattern": "Bilder/ü [seed_last] of [batch_size]"})
+    named = client.get(f"/atelier/jobs/{second}/zip").headers["content-disposition"]
+    assert unquote(named).endswith(f"''Bilder_ü {seeds[1]} of 1.zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         data = [archive.read(name) for name in archive.namelist()]
     assert data == [image.path.read_bytes() for job in (first, second) for image in service.images(job)]
