@@ -52,7 +52,7 @@ TIMES = (
 
 def tables(subject: Subject) -> Iterator[Table]:
     """What is to be seen, if the checkpoint is the starter, and the times."""
-    if subject.checkpoint.name == STARTER:
+    if subject.checkpoint.path.stem == STARTER:
         title = f"What img2img draws: {subject.pictures} pictures a row, {subject.title}"
         yield Table(name="img2img", title=title, columns=FIGURES, rows=seen(subject))
     yield Table(

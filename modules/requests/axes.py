@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from modules.core.errors import InputError, short
 from modules.core.settings import fields
@@ -18,7 +18,8 @@ Kind = Literal["nothing", "whole", "number", "text", "switch", "size", "replace"
 @dataclass(frozen=True, kw_only=True)
 class Axis:
     """`field` of a request or `option` of the settings takes the value. `tab`: the only one that has it; `cost` of changing it, 0 to 1;
-    `choices`: what is offered as values; `bare`: legends show the value without the axis' name."""
+    `choices`: what is offered as values; `bare`: legends show the value without the axis' name; `unit`: the value is that part of the first of
+    the units in `field`."""
 
     name: str
     kind: Kind
@@ -28,6 +29,7 @@ class Axis:
     cost: float = 0.0
     choices: str = ""
     bare: bool = False
+    unit: str = ""
 
     def usable(self, known: Mapping[str, Any]) -> bool:
         """Can requests with these fields, and the settings, take its values?"""
@@ -48,6 +50,8 @@ class Axis:
             return remade(request, _restoring(request, value))
         if self.kind == "size":
             return remade(request, _size(value))
+        if self.unit:
+            return remade(request, {self.field: _units(request, self, value)})
         if self.option:
             return remade(request, {"override_settings": {**request.override_settings, self.option: value}})
         return remade(request, {self.field: value})
@@ -77,6 +81,28 @@ def _field(name: str, kind: Kind, field: str, **more: Any) -> Axis:
 def _option(name: str, kind: Kind, option: str, **more: Any) -> Axis:
     return Axis(name=name, kind=kind, option=option, **more)
 
+
+CONTROL: tuple[tuple[str, Kind, str], ...] = (
+    ("Enabled", "switch", "enabled"),
+    ("Model", "text", "model"),
+    ("Weight", "number", "weight"),
+    ("Guidance Start", "number", "guidance_start"),
+    ("Guidance End", "number", "guidance_end"),
+    ("Control Mode", "text", "control_mode"),
+    ("Resize Mode", "text", "resize_mode"),
+    ("Preprocessor", "text", "module"),
+    ("Pre Resolution", "whole", "processor_res"),
+    ("Pre Threshold A", "number", "threshold_a"),
+    ("Pre Threshold B", "number", "threshold_b"),
+)
+DETAIL: tuple[tuple[str, Kind, str], ...] = (
+    ("ADetailer model", "text", "ad_model"),
+    ("ADetailer prompt", "text", "ad_prompt"),
+    ("ADetailer negative prompt", "text", "ad_negative_prompt"),
+    ("Mask erosion / dilation", "whole", "ad_dilate_erode"),
+    ("Inpaint denoising strength", "number", "ad_denoising_strength"),
+)
+"""The axes that both extensions add behind A1111's."""
 
 AXES = (
     Axis(name="Nothing", kind="nothing"),
@@ -124,6 +150,11 @@ AXES = (
     _option("RNG source", "text", "randn_source", choices="sources"),
     _option("FP8 mode", "text", "fp8_storage", cost=0.9),
     Axis(name="Size", kind="size"),
+    *(
+        Axis(name=f"[ControlNet] {name}", kind=kind, field="control", unit=unit, choices="switch" * (kind == "switch"))
+        for name, kind, unit in CONTROL
+    ),
+    *(Axis(name=f"[ADetailer] {name} 1st", kind=kind, field="detail", unit=unit) for name, kind, unit in DETAIL),
 )
 
 
@@ -159,6 +190,17 @@ def _restoring(request: GenerationRequest, value: str) -> dict[str, Any]:
         known = ", ".join((*RESTORERS, "None", "True"))
         raise InputError("script_args", f"{short(value)} restores no faces: it must be one of {known}.")
     return {"restore_faces": said in YES}
+
+
+def _units(request: GenerationRequest, axis: Axis, value: Any) -> tuple[Any, ...]:
+    """The units of the axis' field, the first of them changed."""
+    units: tuple[BaseModel, ...] = getattr(request, axis.field)
+    if not units:
+        raise InputError(
+            "script_args", f'The axis "{axis.name}" changes the first unit, and there is none. Set one up.'
+        )
+    first = {name: getattr(units[0], name) for name in type(units[0]).model_fields}
+    return {**first, axis.unit: value}, *units[1:]
 
 
 def _replaced(request: GenerationRequest, value: str, values: Sequence[str]) -> dict[str, Any]:

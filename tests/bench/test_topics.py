@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modules.bench import caching, img2img, loading, overhead, runtimes, tiers
-from modules.bench.__main__ import main
+from modules.bench.__main__ import main, parser, subject_of
 from modules.bench.drawing import Drawing, Drawn, apart, decibels
 from modules.bench.seeded import SD15, Sizes, sd_shapes, write_seeded
 from modules.bench.subject import Subject, make_subject
@@ -181,6 +181,12 @@ def test_modes_of_img2img_are_held_against_the_network(subject):
     for row in rows.values():
         assert row["whole"] > row["calls"] + row["coding"] > row["calls"] > 0
     assert rows["Ultimate SD upscale"]["calls"] > rows["img2img"]["calls"]  # four tiles are counted, not the last one
+
+
+@pytest.mark.starter
+def test_what_the_starter_draws_is_judged(tmp_path):
+    subject = subject_of(parser().parse_args(["img2img"]), tmp_path)
+    assert [table.name for table in img2img.tables(subject)] == ["img2img", "img2img times"]
 
 
 def test_trials_of_img2img_are_scenes_of_one_thing_and_another_wish():

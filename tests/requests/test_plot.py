@@ -182,3 +182,21 @@ def test_what_cannot_be_is_refused_with_its_numbers(request_values, given, words
 )
 def test_final_sizes(values, size):
     assert final_size(make_request(values)) == size
+
+
+def test_axes_of_extensions_change_the_first_unit():
+    units = {
+        "control": [{"model": "canny", "weight": 0.5}, {"model": "depth"}],
+        "detail": [{"ad_model": "mediapipe_hand"}],
+    }
+    found = plot(
+        units, x_type="[ControlNet] Weight", x_values="0, 1", y_type="[ADetailer] ADetailer prompt 1st", y_values="a, b"
+    )
+    cells = [found.of(cell) for cell in found.cells()]
+    assert [cell.control[0].weight for cell in cells] == [0, 1, 0, 1]
+    assert [cell.detail[0].ad_prompt for cell in cells] == ["a", "a", "b", "b"]
+    assert {(cell.control[0].model, cell.control[1].model) for cell in cells} == {("canny", "depth")}
+    with pytest.raises(InputError, match='"\\[ControlNet\\] Weight" changes the first unit, and there is none'):
+        plot({}, x_type="[ControlNet] Weight", x_values="1")
+    with pytest.raises(InputError, match="weight"):
+        plot(units, x_type="[ControlNet] Weight", x_values="9")
