@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
+from modules.starter.share import bfloat16
+
 from .base import Base, noised
 from .fit import Budget, Recipe, fit
 from .lessons import Lessons
@@ -93,7 +95,7 @@ def train_adapter(
         if rng.random() < batch / 10:
             shown[-1] = 0  # what guidance takes for no picture
         noisy = noised(lessons.latents[chosen].float(), noise)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             made = base.unet(noisy.x, noisy.t, model.context(states, shown)).sample
         return noisy.loss(made)
 

@@ -8,6 +8,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from modules.starter.share import bfloat16
+
 from .draw import draw
 from .scene import Scene, training_scene
 from .train_autoencoder import to_tensor
@@ -27,7 +29,7 @@ def encode_scenes(model: AutoencoderKL, path: Path, *, count: int, seed: int = 0
         parts = []
         for first in range(len(done), len(done) + block, 20):
             pixels = to_tensor([draw(scene_at(i, seed)) for i in range(first, first + 20)])
-            with torch.autocast("cpu", torch.bfloat16):
+            with bfloat16():
                 parts.append(model.quant_conv(model.encoder(pixels))[:, :4].half())
         done = torch.cat([done, *parts])
         torch.save(done, path)

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from modules.starter.share import bfloat16
+
 from .base import Base, noised
 from .captions import tell
 from .draw import draw
@@ -81,7 +83,7 @@ def _lessons(
         ids = torch.tensor(
             [telling(scene, rng) for scene, rng in zip(some, lots, strict=True) for _ in range(TELLINGS)]
         )
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             latents.append(base.latents(pictures).half())
             states.append(base.text(ids).last_hidden_state.unflatten(0, (-1, TELLINGS)).half())
         pixels.append(((pictures + 1) * 127.5).round().byte())
@@ -105,7 +107,7 @@ def steps_of(
         rng, noise = random.Random(f"{name} {seed}/{step}"), torch.Generator().manual_seed(seed * 1_000_003 + step)
         chosen = rng.sample(range(len(lessons.latents)), batch)
         noisy = noised(lessons.latents[chosen].float(), noise)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             if states_of:
                 states = states_of(chosen, rng)
             else:

@@ -7,6 +7,11 @@ from pathlib import Path
 import torch
 
 
+def bfloat16() -> torch.autocast:
+    """Computes in bfloat16 inside, where the CPU multiplies such; elsewhere it would take longer than float32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
+
+
 class Share:
     """Gives torch the cores that other processes leave free: two threads on one free core are slower than one."""
 

@@ -9,6 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.starter.share import bfloat16
+
 from .draw import draw, draw_parchment
 from .fit import Budget, Recipe, fit
 from .lora import STYLE
@@ -51,7 +53,7 @@ def train_style(path: Path, budget: Budget, *, reader: Reader, seed: int = 0, ba
     def loss_at(step: int):
         noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
         pixels, styles = painted(random.Random(f"style {seed}/{step}"), batch)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             logits = model(spoil(pixels, noise))
         right = (logits.argmax(1) == styles).float().mean().item()
         return functional.cross_entropy(logits.float(), styles), {"right": right}

@@ -9,6 +9,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
+from modules.starter.share import bfloat16
+
 from .draw import draw
 from .fit import Budget, Recipe, fit, trained
 from .parts import make_autoencoder
@@ -51,7 +53,7 @@ def train_autoencoder(path: Path, budget: Budget, *, seed: int = 0, batch: int =
     def loss_at(step: int):
         rng, noise = random.Random(f"{seed}/{step}"), torch.Generator().manual_seed(seed * 1_000_003 + step)
         true = crops(rng, batch)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             moments = model.quant_conv(model.encoder(true)).float()
             mean, logvar = moments.chunk(2, dim=1)
             logvar = logvar.clamp(-12, 4)
@@ -84,7 +86,7 @@ def polish(start: Path, path: Path, budget: Budget, *, seed: int = 0, batch: int
     def loss_at(step: int):
         rng, noise = random.Random(f"polish {seed}/{step}"), torch.Generator().manual_seed(seed * 1_000_003 + step)
         true = to_tensor([draw(_styled_scene(rng, HARD[(step * batch + i) % len(HARD)])) for i in range(batch)])
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             with torch.no_grad():
                 z = model.quant_conv(model.encoder(true))[:, :4].float()
             z = z + 0.15 * torch.randn(z.shape, generator=noise)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from modules.core.paths import ROOT
+from modules.starter.share import bfloat16
 
 from .base import Base, load_base, noised
 from .controls import canny, scribble
@@ -128,10 +129,13 @@ def train_control(
     path: Path, budget: Budget, *, base: Base, lessons: Lessons, controls: Controls, start: Path | None = None, seed: int = 0,
     batch: int = 8, rate: float = 1e-3, save_seconds: float = 120, until_step: int | None = None,
 ) -> ControlNetModel:  # fmt: skip
-    """Trains, or goes on training, the checkpoint at `path`; its first weights may be another's, at `start`."""
+    """Trains, or goes on training, the checkpoint at `path`; its first weights may be another's, at `start`: a checkpoint's or a
+    ControlNet's of write_control."""
     torch.manual_seed(seed)
     model = Schooled(base.unet)
-    if start:
+    if start and start.suffix == ".safetensors":
+        model.control.load_state_dict({name: value.float() for name, value in load_file(start).items()})
+    elif start:
         model.load_state_dict(torch.load(start, weights_only=True)["average"])
     empty = base.text(tokenize([""])).last_hidden_state
 
@@ -142,7 +146,7 @@ def train_control(
         states[: int(batch / 8 + rng.random())] = empty
         latents, hint = lessons.latents[chosen].float(), as_hint(controls(chosen))
         noisy = noised(latents, noise, lowest=100)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             extra, clean = model(noisy.x, noisy.t, states, hint)
             made = base.unet(noisy.x, noisy.t, states, **extra).sample
         loss, parts = noisy.loss(made)
@@ -172,7 +176,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--steps", type=int, help="end after so many steps, if that is sooner")
     parser.add_argument("--scenes", type=int, default=SCENES)
-    parser.add_argument("--start", type=Path, help="checkpoint of another kind to begin from")
+    parser.add_argument("--start", type=Path, help="checkpoint or ControlNet of another kind to begin from")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     base = load_base(CHECKPOINT)

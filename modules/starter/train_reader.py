@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from modules.starter.share import bfloat16
+
 from .draw import draw
 from .fit import Budget, Recipe, fit
 from .reader import CELL, Maps, Reader
@@ -73,7 +75,7 @@ def train_reader(path: Path, budget: Budget, *, seed: int = 0, batch: int = 32) 
         heat, colour = wanted_maps(scenes, shifts)
         place = torch.tensor([PLACES.index(scene.place) for scene in scenes])
         style = torch.tensor([STYLES.index(scene.style) for scene in scenes])
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             maps = model(spoil(torch.stack(moved), noise))
         maps = Maps(maps.kind.float(), maps.colour.float(), maps.place.float(), maps.style.float())
         return reading_loss(maps, heat, colour, place, style), {

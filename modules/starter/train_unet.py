@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextModel
 
+from modules.starter.share import bfloat16
+
 from .captions import tell
 from .diffusion import alphas_cumprod, ddim
 from .fit import Budget, Recipe, fit
@@ -55,7 +57,7 @@ def train_unet(
         t = ((torch.randperm(batch, generator=noise) + torch.rand(batch, generator=noise)) * (1000 / batch)).long()
         eps = torch.randn(x.shape, generator=noise)
         a = abar[t][:, None, None, None]
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             with torch.no_grad():
                 states = text(ids).last_hidden_state
             made, logits = model(a.sqrt() * x + (1 - a).sqrt() * eps, t, states)
@@ -67,7 +69,7 @@ def train_unet(
     def watch(average, step: int) -> None:
         if autoencoder is None:
             return
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), bfloat16():
             made = ddim(average.unet, text(tokenize(list(WATCHED))).last_hidden_state, text(empty).last_hidden_state)
             pixels = autoencoder.decoder(autoencoder.post_quant_conv(made * std + mean)).float()
         sheet(pixels, columns=6).save(path.with_name(f"watch-{step:06}.png"))

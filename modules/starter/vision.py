@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from modules.starter.share import bfloat16
+
 from .fit import Budget, Recipe, fit
 from .lessons import Lessons
 from .scene import COLOURS, KINDS, PLACES, STYLES, Scene
@@ -80,7 +82,7 @@ def train_vision(
     def loss_at(step: int):
         chosen = random.Random(f"vision {seed}/{step}").sample(range(len(lessons.pixels)), batch)
         wanted = shown([scene_at(i) for i in chosen])
-        with torch.autocast("cpu", torch.bfloat16):
+        with bfloat16():
             out = model(lessons.pixels[chosen])
         loss = 40 * functional.binary_cross_entropy_with_logits(out["kind"], wanted.kinds)
         loss = (
