@@ -42,3 +42,30 @@ def test_routes_in_the_readme_exist():
     source = "\n".join(path.read_text("utf-8") for path in routes)
     for route in re.findall(r"`(?:GET |POST )?(/[a-z0-9/-]+)`", README):
         assert route.removeprefix("/sdapi/v1") in source, route
+
+
+def test_every_row_of_reliability_has_the_tests_it_names():
+    """The table's rows and files, against the tests that are named after rows."""
+    table = (ROOT / "docs" / "reliability.md").read_text().split("## Missing")[0]
+    told = set()
+    for row, _, files in re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", table, re.MULTILINE)[1:]:
+        for name in _rows(row.replace("**", "")):
+            told |= {(name, file) for file in files.split(", ")}
+    found = {
+        (row, file.relative_to(ROOT / "tests").as_posix())
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for row in re.findall(r"^(?:async )?def test_([A-Z]\d+)_", file.read_text(), re.MULTILINE)
+    }
+    assert all((ROOT / "tests" / file).is_file() for _, file in told)
+    assert {row for row, _ in told} == {row for row, _ in found}
+    assert found <= told
+
+
+def _rows(text: str) -> list[str]:
+    """`M1, M3 to M5` -> M1, M3, M4, M5."""
+    names: list[str] = []
+    for part in text.split(", "):
+        first, _, last = part.partition(" to ")
+        numbers = range(int(first[1:]), int((last or first)[1:]) + 1)
+        names += [f"{first[0]}{number}" for number in numbers]
+    return names

@@ -37,7 +37,7 @@ def no_gpu(monkeypatch, cuda: str | None) -> None:
     monkeypatch.setattr(torch.version, "cuda", cuda)
 
 
-def test_r6_no_gpu_is_no_fault(monkeypatch, tmp_path, caplog):
+def test_R6_no_gpu_is_no_fault(monkeypatch, tmp_path, caplog):
     no_gpu(monkeypatch, "13.0")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpu_trouble(tmp_path / "none") is None
@@ -46,12 +46,12 @@ def test_r6_no_gpu_is_no_fault(monkeypatch, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("cuda", "words"), [("13.0", "Update the driver"), (None, "build without CUDA")])
-def test_r6_driver_too_old_for_the_wheel(monkeypatch, driver, cuda, words):
+def test_R6_driver_too_old_for_the_wheel(monkeypatch, driver, cuda, words):
     no_gpu(monkeypatch, cuda)
     assert words in (gpu_trouble(driver) or "")
 
 
-def test_r6_a_gpu_that_does_not_answer_leaves_the_cpu(monkeypatch, caplog):
+def test_R6_a_gpu_that_does_not_answer_leaves_the_cpu(monkeypatch, caplog):
     def fail(device):
         raise torch.AcceleratorError("CUDA error: unknown error\nmore")
 
@@ -66,18 +66,18 @@ def test_r6_a_gpu_that_does_not_answer_leaves_the_cpu(monkeypatch, caplog):
 @pytest.mark.parametrize(
     "error", [torch.AcceleratorError(ASSERT), RuntimeError("CUDA error: unspecified launch failure")]
 )
-def test_r4_what_ends_an_engine(error):
+def test_R4_what_ends_an_engine(error):
     assert "The GPU failed in the middle" in (gpu_lost(error) or "")
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("shapes do not match"), torch.OutOfMemoryError("CUDA out of memory"), ValueError(ASSERT)]
 )
-def test_r4_what_does_not(error):
+def test_R4_what_does_not(error):
     assert gpu_lost(error) is None
 
 
-def test_r4_an_engine_whose_gpu_is_lost_ends_with_a_sentence(engine, monkeypatch):
+def test_R4_an_engine_whose_gpu_is_lost_ends_with_a_sentence(engine, monkeypatch):
     def lost(order, tools, context):
         raise torch.AcceleratorError(ASSERT)
 
@@ -86,7 +86,7 @@ def test_r4_an_engine_whose_gpu_is_lost_ends_with_a_sentence(engine, monkeypatch
         run(engine, "tiny")
 
 
-def test_r1_out_of_memory_while_sampling_and_the_next_job_works(engine, monkeypatch):
+def test_R1_out_of_memory_while_sampling_and_the_next_job_works(engine, monkeypatch):
     wanted = [event.data for event in run(engine, "tiny") if isinstance(event, ImageReady)]
     network = engine._tools.models.load("tiny").backbone
     calls = []

@@ -86,7 +86,7 @@ def data(tmp_path_factory):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", ["evil.ckpt", "evil.pt.ckpt"])
-def test_m1_pickle_checkpoint(data, name, zipped):
+def test_M1_pickle_checkpoint(data, name, zipped):
     path = data.checkpoints / name
     torch.save({"state_dict": {}, "x": Evil(data.pwned)}, path, _use_new_zipfile_serialization=zipped)
     said = data.refused(path)
@@ -95,7 +95,7 @@ def test_m1_pickle_checkpoint(data, name, zipped):
     assert "evil" in " ".join(c.name for c in data.engine._tools.models._checkpoints.list())
 
 
-def test_m2_the_same_as_a_vae_and_as_a_part_of_a_folder(data):
+def test_M2_the_same_as_a_vae_and_as_a_part_of_a_folder(data):
     evil = data.vaes / "evil.ckpt"
     torch.save({"state_dict": TENSORS, "x": Evil(data.pwned)}, evil)
     assert "mkdir" in data.refused(evil, sd_vae="evil.ckpt")
@@ -133,7 +133,7 @@ FORBIDDEN = {
 """Calls that run what a file says, and the argument without which they do."""
 
 
-def test_m3_no_code_of_ours_loads_unsafely():
+def test_M3_no_code_of_ours_loads_unsafely():
     found = []
     for path in [*(ROOT / "modules").rglob("*.py"), *(ROOT / "webui").rglob("*.py"), ROOT / "app.py"]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -151,7 +151,7 @@ def _is_safe(call):
     return name not in FORBIDDEN
 
 
-def test_m4_an_unknown_global_is_not_tried_again_another_way(data):
+def test_M4_an_unknown_global_is_not_tried_again_another_way(data):
     path = data.checkpoints / "odd.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": {}, "x": Path}))
     assert "holds no weights" in data.refused(path) or "no checkpoint" in data.refused(path)
@@ -169,7 +169,7 @@ def global_of(name, argument):
 @pytest.mark.parametrize(
     "name", ["os.mkdir", "posix.mkdir", "os.path.os.mkdir", "torch.serialization.os.mkdir", "pathlib.os.mkdir"]
 )
-def test_m5_tricks_on_scanners(data, name):
+def test_M5_tricks_on_scanners(data, name):
     path = data.checkpoints / "trick.ckpt"
     path.write_bytes(global_of(name, data.pwned))
     data.refused(path)
@@ -185,7 +185,7 @@ def test_m5_tricks_on_scanners(data, name):
         data.refused(path)
 
 
-def test_m6_disguise(data):
+def test_M6_disguise(data):
     pickled, plain = data.checkpoints / "pickled.safetensors", data.checkpoints / "plain.ckpt"
     torch.save({"state_dict": TENSORS, "x": Evil(data.pwned)}, pickled)
     assert "pickle file under the wrong name" in data.refused(pickled)
@@ -198,13 +198,13 @@ def test_m6_disguise(data):
 
 
 @pytest.mark.parametrize("length", [2**63 - 1, 2**40, 2**64 - 1])
-def test_m7_header_length_bomb(data, length):
+def test_M7_header_length_bomb(data, length):
     path = data.checkpoints / "bomb.safetensors"
     path.write_bytes(struct.pack("<Q", length) + b"{" * 1000)
     assert "not a valid safetensors file" in data.refused(path)
 
 
-def test_m8_header_bloat(data):
+def test_M8_header_bloat(data):
     path = data.checkpoints / "bloat.safetensors"
     entry = '"%07d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     for count, words in ((320_000, "not a valid safetensors file"), (60_000, "at most 50000")):
@@ -213,7 +213,7 @@ def test_m8_header_bloat(data):
         assert words in data.refused(path)
 
 
-def test_m9_malformed_header(data):
+def test_M9_malformed_header(data):
     path = data.checkpoints / "malformed.safetensors"
     said = set()
     for header in (
@@ -230,7 +230,7 @@ def test_m9_malformed_header(data):
     assert len(said) == 7
 
 
-def test_m11_zip_bomb(data):
+def test_M11_zip_bomb(data):
     path = data.checkpoints / "bomb.ckpt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}))
@@ -241,7 +241,7 @@ def test_m11_zip_bomb(data):
     assert "over 100 times its size" in data.refused(path)
 
 
-def test_m12_diffusers_folder(data):
+def test_M12_diffusers_folder(data):
     code = f"import os; os.mkdir({str(data.pwned)!r})"
     folder = write_folder(data.checkpoints / "custom", custom_pipeline="None", unet=["None", "Evil"])
     for name in ("None.py", "pipeline.py", "unet/None.py"):
@@ -251,7 +251,7 @@ def test_m12_diffusers_folder(data):
     pixels(data.run("good"))
 
 
-def test_m13_interrupted_download(data):
+def test_M13_interrupted_download(data):
     path, pickled = data.checkpoints / "cut.safetensors", data.checkpoints / "cut.ckpt"
     for size in (0, 7, 100, len(data.whole) // 2, len(data.whole) - 1):
         path.write_bytes(data.whole[:size])
@@ -262,13 +262,13 @@ def test_m13_interrupted_download(data):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
-def test_m14_web_page(data, suffix):
+def test_M14_web_page(data, suffix):
     path = data.checkpoints / f"page{suffix}"
     path.write_bytes(b"\n<!DOCTYPE html><html><title>Sign in</title></html>")
     assert "is a web page, not a model (was a login needed?)" in data.refused(path)
 
 
-def test_m15_odd_files(data):
+def test_M15_odd_files(data):
     folder = data.checkpoints / "odd"
     folder.mkdir()
     os.mkfifo(folder / "pipe.safetensors")
@@ -281,7 +281,7 @@ def test_m15_odd_files(data):
     assert "incomplete" in data.refused(folder / "empty.safetensors")
 
 
-def test_m18_vae_of_another_family(data):
+def test_M18_vae_of_another_family(data):
     path = data.vaes / "sixteen.safetensors"
     tensors = {
         key.removeprefix("first_stage_model."): t
@@ -300,7 +300,7 @@ def test_m18_vae_of_another_family(data):
     assert "Stable Diffusion" in said
 
 
-def test_m19_yaml_beside_a_checkpoint(data):
+def test_M19_yaml_beside_a_checkpoint(data):
     path = write_tiny(data.checkpoints / "told.safetensors")
     beside = path.with_suffix(".yaml")
     for text in (
@@ -315,7 +315,7 @@ def test_m19_yaml_beside_a_checkpoint(data):
     pixels(data.run("good"))
 
 
-def test_m20_failed_switch(data):
+def test_M20_failed_switch(data):
     path = data.checkpoints / "lacking.safetensors"
     tensors = ldm_tensors(tiny_parts(1))
     del tensors["model.diffusion_model.out.2.bias"]

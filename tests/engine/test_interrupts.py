@@ -72,7 +72,7 @@ STAGES: dict[str, tuple[Callable[[Interruption], None], int]] = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_r18_interrupted_at(stage, engine, monkeypatch):
+def test_R18_interrupted_at(stage, engine, monkeypatch):
     wanted = None
     if stage != "load":
         wanted = pictures(run(engine, Cancel(), n_iter=1))

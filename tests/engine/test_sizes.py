@@ -27,7 +27,7 @@ def engine(tmp_path_factory):
     return build_engine(paths=Paths(data=data), use_cpu=True)
 
 
-def test_m22_16384_is_refused_with_need_and_have_before_a_step(engine, monkeypatch):
+def test_M22_16384_is_refused_with_need_and_have_before_a_step(engine, monkeypatch):
     models = engine._tools.models
     monkeypatch.setattr(models._kept, "_free", lambda device: 8 * GIB)
     *before, failed = run(engine, "tiny", width=16384, height=16384)

@@ -150,7 +150,7 @@ def test_only_the_batch_in_work_is_drawn_again(data):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_r8_what_stays_nan_fails_and_leaves_the_next_job_alone(data, dtype):
+def test_R8_what_stays_nan_fails_and_leaves_the_next_job_alone(data, dtype):
     engine, models = build(data, dtype=dtype)
     before = pictures(run(engine, "good"))
     events = run(engine, "broken")
@@ -198,7 +198,7 @@ def test_an_attention_that_does_not_work_is_told_of(data):
     assert (told(other), abs(found - wanted).max() <= 1) == ([], True)
 
 
-def test_r7_a_vae_that_overflows_decodes_again_and_stays_precise(data):
+def test_R7_a_vae_that_overflows_decodes_again_and_stays_precise(data):
     engine, models = build(data)
     events = run(engine, "bright")
     assert told(events) == ['The VAE "that of bright" gave NaN in float16; it computes in float32 from now on.']
@@ -250,7 +250,7 @@ def test_a_vae_goes_by_bfloat16_where_the_setting_says_so(data):
     assert len(pictures(events)) == 1
 
 
-def test_r7_a_vae_that_stays_nan_fails(data):
+def test_R7_a_vae_that_stays_nan_fails(data):
     engine, _ = build(data)
     events = run(engine, "dark")
     assert isinstance(events[-1], Failed)

@@ -152,7 +152,7 @@ def test_a_stopped_load_leaves_the_model_before(folder):
 
 
 @pytest.mark.parametrize("room", ["enough", "for one"])
-def test_r3_out_of_memory_on_the_way_to_the_gpu(folder, room, monkeypatch):
+def test_R3_out_of_memory_on_the_way_to_the_gpu(folder, room, monkeypatch):
     """The model before is back and draws the same; one sentence; nothing of the other is left."""
     library = Library(folder)
     before = drawn(library.load("a"))
@@ -177,7 +177,7 @@ def test_r3_out_of_memory_on_the_way_to_the_gpu(folder, room, monkeypatch):
     assert not [part for one in placed if (part := one()) is not None and id(part) not in kept]
 
 
-def test_r3_out_of_memory_leads_to_less_of_it_on_the_gpu(folder, monkeypatch):
+def test_R3_out_of_memory_leads_to_less_of_it_on_the_gpu(folder, monkeypatch):
     """Where a lower tier is left, it is loaded again in that before anybody hears of it."""
     library = Library(folder)
     tiers, asked = library.models._tiers, []
@@ -193,7 +193,7 @@ def test_r3_out_of_memory_leads_to_less_of_it_on_the_gpu(folder, monkeypatch):
     assert len(asked) == 2
 
 
-def test_m22_too_big_for_memory(folder):
+def test_M22_too_big_for_memory(folder):
     library = Library(folder, size=2 * 2**30)
     before = drawn(library.load("a"))
     library.read.clear()
@@ -224,7 +224,7 @@ def giant(path):
         file.truncate(8 + len(header) + end + size)
 
 
-def test_m21_replaced(folder):
+def test_M21_replaced(folder):
     library = Library(folder)
     first = drawn(library.load("a"))
     (folder / "new").hardlink_to(folder / "b.safetensors")
@@ -235,7 +235,7 @@ def test_m21_replaced(folder):
     assert second.sha256() == library.load("b").sha256()
 
 
-def test_m21_replaced_while_it_is_read(folder):
+def test_M21_replaced_while_it_is_read(folder):
     library = Library(folder)
     before = library.load("b")
 
@@ -249,7 +249,7 @@ def test_m21_replaced_while_it_is_read(folder):
     assert torch.equal(drawn(library.load("a")), drawn(library.load("c")))
 
 
-def test_m21_vanished(folder):
+def test_M21_vanished(folder):
     library = Library(folder)
     library.load("a")
     (folder / "a.safetensors").rename(folder / "alpha.safetensors")
@@ -275,7 +275,7 @@ def test_every_network_can_be_placed_elsewhere(folder):
         assert all(parameter.is_meta for parameter in module.parameters())
 
 
-def test_r15_memory_stays_where_it_was(folder):
+def test_R15_memory_stays_where_it_was(folder):
     library = Library(folder)
 
     def switches(count):

@@ -154,7 +154,7 @@ def test_parts_that_are_not_here_yet_are_said_to_have_no_effect(tmp_path, caplog
     ]
 
 
-def test_r2_memory_that_runs_out_leads_to_a_smaller_tier_and_no_picture_is_lost(engine, monkeypatch):
+def test_R2_memory_that_runs_out_leads_to_a_smaller_tier_and_no_picture_is_lost(engine, monkeypatch):
     recipe, calls = engine._recipes[Txt2ImgRequest], []
 
     def short(order, tools, context):

@@ -100,7 +100,7 @@ def test_the_way_is_chosen_by_what_is_free(vae):
 
 
 @torch.inference_mode()
-def test_r2_out_of_memory_in_the_autoencoder_goes_on_in_strips(vae, caplog):
+def test_R2_out_of_memory_in_the_autoencoder_goes_on_in_strips(vae, caplog):
     z, calls = latents(vae, 16, 16), []
     wanted = vae.decoder(z)
 
@@ -119,7 +119,7 @@ def test_r2_out_of_memory_in_the_autoencoder_goes_on_in_strips(vae, caplog):
 
 
 @torch.inference_mode()
-def test_r2_what_fails_otherwise_or_again_is_told(vae):
+def test_R2_what_fails_otherwise_or_again_is_told(vae):
     def fail(module, inputs):
         raise error
 

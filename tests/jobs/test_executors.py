@@ -150,7 +150,7 @@ def test_silence_is_death(process):
     assert isinstance(events_of(process, order(play()))[-1], Done)
 
 
-def test_r19_what_hangs_writes_down_where(capfd):
+def test_R19_what_hangs_writes_down_where(capfd):
     process = puppet_process()  # inherits what is captured now
     try:
         assert isinstance(events_of(process, order(play()))[-1], Done)
@@ -163,7 +163,7 @@ def test_r19_what_hangs_writes_down_where(capfd):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_r4_an_engine_that_gives_up_says_why(kind):
+def test_R4_an_engine_that_gives_up_says_why(kind):
     executor = KINDS[kind]()
     executor.start(lambda catalogue: None)
     try:
@@ -174,7 +174,7 @@ def test_r4_an_engine_that_gives_up_says_why(kind):
         executor.close()
 
 
-def test_r5_killed_for_want_of_memory(process, monkeypatch):
+def test_R5_killed_for_want_of_memory(process, monkeypatch):
     killed = []
     before = memory_kills()  # this machine may have ended others
     monkeypatch.setattr("modules.jobs.executors.process.memory_kills", lambda: before + len(killed))
@@ -186,7 +186,7 @@ def test_r5_killed_for_want_of_memory(process, monkeypatch):
         events_of(process, order(play(die=0)))
 
 
-def test_r5_the_system_counts_whom_it_ends(tmp_path):
+def test_R5_the_system_counts_whom_it_ends(tmp_path):
     (tmp_path / "vmstat").write_text("pgfault 7\noom_kill 3\n")
     (tmp_path / "memory.events").write_text("low 0\noom 9\noom_kill 2\noom_group_kill 5\n")
     (tmp_path / "broken").write_text("oom_kill x\noom_kill\n")

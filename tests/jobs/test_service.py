@@ -83,7 +83,7 @@ def test_death_of_the_engine_is_retried_once_and_nothing_done_twice(tmp_path):
     assert len(set((tmp_path / "outputs").rglob("*.png"))) == 4
 
 
-def test_r4_a_job_whose_gpu_was_lost_is_retried_once(tmp_path):
+def test_R4_a_job_whose_gpu_was_lost_is_retried_once(tmp_path):
     marker = tmp_path / "lost"
     with running(tmp_path, puppet_process()) as service:
         job = service.wait(service.submit(play(n_iter=2, lost="The GPU failed.", once=str(marker))).id, 120)

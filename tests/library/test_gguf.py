@@ -103,7 +103,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("case", LIES)
-def test_m10_lies_are_one_sentence(tmp_path, case):
+def test_M10_lies_are_one_sentence(tmp_path, case):
     path = tmp_path / "x.gguf"
     content, said = LIES[case]
     path.write_bytes(content)
@@ -113,7 +113,7 @@ def test_m10_lies_are_one_sentence(tmp_path, case):
     assert '"x.gguf"' in caught.value.message
 
 
-def test_m10_a_bomb_takes_little_memory(tmp_path):
+def test_M10_a_bomb_takes_little_memory(tmp_path):
     path = tmp_path / "x.gguf"
     path.write_bytes(start(tensors=2, keys=1) + text(b"k") + struct.pack("<IIQ", ARRAY, STRING, 1_400_000))
     with path.open("r+b") as file:
