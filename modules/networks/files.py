@@ -13,6 +13,7 @@ from modules.families.weights import read_weights
 from modules.library.header import read_header
 from modules.library.signs import LORA, family_of, family_said
 from modules.networks.kinds.change import Change
+from modules.networks.kinds.peft_oft import TERMS, UPPER
 from modules.networks.kinds.reading import read_change
 from modules.networks.naming import BUNDLED, read_layer, read_name
 
@@ -43,8 +44,11 @@ def read_network(path: Path, name: str) -> NetworkFile:
     metadata = read_header(path).metadata if headed else {}
     parts, odd, bundled = _grouped(tensors)
     alphas = _alphas(metadata)
+    terms = _terms(path)
     changes: dict[Layer, Change] = {}
     for layer, found in parts.items():
+        if UPPER in found and terms is not None:
+            found[TERMS] = torch.tensor(terms)
         if (alpha := alphas.get(layer[0])) is not None and "alpha" not in found:
             found["alpha"] = torch.tensor(alpha)
         change = read_change(found)
@@ -80,6 +84,17 @@ def _grouped(tensors: Mapping[str, Tensor]) -> tuple[dict[Layer, dict[str, Tenso
         else:
             parts.setdefault((found.role, found.layer), {})[found.part] = tensor
     return parts, odd, bundled
+
+
+def _terms(path: Path) -> int | None:
+    """How many terms of Cayley's series PEFT's configuration beside the file asks of OFT, 0 for all; None if there is none."""
+    try:
+        told = json.loads((path.parent / "adapter_config.json").read_text("utf-8"))
+        if not isinstance(told, dict) or told.get("peft_type") != "OFT":
+            return None
+        return int(told.get("num_cayley_neumann_terms", 5)) if told.get("use_cayley_neumann", True) else 0
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _alphas(metadata: Mapping[str, str]) -> dict[str, float]:

@@ -7,6 +7,9 @@ behind the network's name. Here a layer is (role, path with underscores).
 import re
 from dataclasses import dataclass
 
+from modules.networks.kinds.ia3 import PEFT
+from modules.networks.kinds.peft_oft import SCALES, UPPER, WHOLE
+
 UNET, TEXT_1, TEXT_2, TEXT_3 = "unet", "text 1", "text 2", "text 3"
 """Roles: the denoising network, whatever it is, and the text encoders in the order that trainers number them."""
 
@@ -49,6 +52,10 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"dora_scale", "dora_scale"),
     (r"(hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2)", r"\1"),
     (r"(oft_blocks|oft_diag|rescale)", r"\1"),
+    (r"oft_R(?:\.[^.]+)?\.weight", UPPER),
+    (r"oft_r(?:\.[^.]+)?", WHOLE),
+    (r"oft_s(?:\.[^.]+)?", SCALES),
+    (r"ia3_l(?:\.[^.]+)?", PEFT),
     (r"([ab][12])\.weight", r"\1"),
     (r"(diff_b|diff|w_norm|b_norm|on_input)", r"\1"),
     (r"weight", "weight"),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from modules.families.packed import PackedTensor
 from modules.networks.adapted import AdaptedCodec
 from modules.networks.kinds.change import Change, on
+from modules.networks.kinds.ia3 import PeftIa3
 from modules.networks.kinds.lora import Lora
 from modules.networks.targets import Target
 
@@ -198,6 +199,8 @@ class Patched:
 
     def _prepare_biases(self, group: Sequence[Use]) -> None:
         for use in group:
+            if isinstance(use.change, PeftIa3):
+                self._scale_biases(use, use.change)
             if use.change.bias is None:
                 continue
             sizes = [len(module.weight) for module in use.target.modules]  # pyright: ignore[reportArgumentType]
@@ -205,6 +208,16 @@ class Patched:
                 old = self._new.get((weakref.ref(module), "bias"), module._parameters.get("bias"))
                 added = use.amount * on(module.weight if old is None else old, part)  # pyright: ignore[reportArgumentType]
                 self._keep(module, "bias", added if old is None else old.float() + added)
+
+    def _scale_biases(self, use: Use, change: PeftIa3) -> None:
+        held = {module: module._parameters.get("bias") for module in use.target.modules}
+        old = {m: self._new.get((weakref.ref(m), "bias"), bias) for m, bias in held.items() if bias is not None}
+        if not old or len(old) < len(held):
+            return
+        biases = [bias.detach().float() for bias in old.values()]
+        added = use.amount * change.bias_difference(torch.cat(biases))
+        for module, bias, more in zip(old, biases, added.split([len(bias) for bias in biases]), strict=True):
+            self._keep(module, "bias", bias + more)
 
     def _keep(self, module: nn.Module, name: str, tensor: Tensor) -> None:
         """Hold the new tensor as the parameter's are: of its type, laid out as it is."""

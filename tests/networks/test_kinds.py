@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from modules.networks.kinds.reading import read_change
+from modules.networks.patch import Patched, Use
+from modules.networks.targets import Target
 
 OUT, IN, R = 12, 8, 2
 CONV = (OUT, IN, 3, 3)
@@ -125,6 +127,69 @@ def test_oft_of_ready_blocks():
     torch.testing.assert_close(scaled, 2 * of)
 
 
+def test_ia3_of_peft():
+    """What its layers answer: x l W^T + b, and (x W^T + b) l."""
+    x, into, out, bias = rand(5, IN), rand(1, IN), rand(OUT, 1), rand(OUT)
+    torch.testing.assert_close(x @ (W + added({"ia3": into})).T, (x * into) @ W.T)
+    torch.testing.assert_close(x @ (W + added({"ia3": out})).T + bias * out[:, 0], (x @ W.T + bias) * out.T)
+    kernels = W + 0, rand(1, IN, 1, 1)
+    torch.testing.assert_close(K + added({"ia3": kernels[1]}, K), K * kernels[1])
+    torch.testing.assert_close(K + added({"ia3": rand(1, OUT, 1, 1)}, K), K * rand(OUT, 1, 1, 1).reshape(OUT, 1, 1, 1))
+    square = rand(IN, IN)
+    torch.testing.assert_close(square + added({"ia3": into}, square), square * into)
+    torch.testing.assert_close(square + added({"ia3": into.T}, square), square * into.T)
+
+
+def quarter(q):
+    """By hand: of Q = [[0, q], [-q, 0]], (I - Q)(I + Q)^-1 = [[1 - q^2, -2 q], [2 q, 1 - q^2]] / (1 + q^2)."""
+    return torch.tensor([[1 - q * q, -2 * q], [2 * q, 1 - q * q]]) / (1 + q * q)
+
+
+def test_oft_of_peft_turns_inputs():
+    """Of blocks of two R is told by one number; PEFT's series is I + 2 Q + 2 Q^2 + 2 Q^3 + Q^4, with Q^2 = -q^2 I."""
+    numbers = torch.tensor([[0.1], [0.2], [0.3], [0.4]])
+    exact = torch.block_diag(*(quarter(float(q)) for q in numbers))
+    of = W + added({"oft_upper": numbers, "oft_terms": torch.tensor(0)})
+    torch.testing.assert_close(of, W @ exact.T)
+    series = torch.block_diag(
+        *(
+            torch.tensor([[1 - 2 * q**2 + q**4, 2 * q - 2 * q**3], [-2 * q + 2 * q**3, 1 - 2 * q**2 + q**4]])
+            for q in map(float, numbers)
+        )
+    )
+    torch.testing.assert_close(W + added({"oft_upper": numbers}), W @ series.T)
+    shared = torch.block_diag(*[quarter(0.2)] * 4)
+    torch.testing.assert_close(
+        W + added({"oft_upper": torch.tensor([[0.2]]), "oft_terms": torch.tensor(0)}), W @ shared.T
+    )
+    flat = torch.block_diag(*[quarter(0.2)] * (IN * 9 // 2))
+    kernels = K + added({"oft_upper": torch.tensor([[0.2]]), "oft_terms": torch.tensor(0)}, K)
+    torch.testing.assert_close(kernels.flatten(1), K.flatten(1) @ flat.T)
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"), [(1, [1, 0]), (2, [1, 2]), (3, [1 - 2 / 4, 2 / 2 - 1 / 8]), (4, [1 - 2 / 4, 2 / 2 - 1 / 8])]
+)
+def test_series_of_peft(terms, expected):
+    """With q = 1/2: the first row of I + 2 Q, of I + 2 Q + 2 Q^2 + Q^3."""
+    one, weight = torch.tensor([[0.5]]), torch.eye(2)
+    found = weight + added({"oft_upper": one, "oft_terms": torch.tensor(terms)}, weight)
+    first = [expected[0], expected[1] / 2 * 2 if terms > 2 else expected[1] / 2]
+    torch.testing.assert_close(found.T[0], torch.tensor(first))
+
+
+def test_older_oft_of_peft():
+    """Whole blocks, Q = (A - A^T) / 2: of the outputs, or with scales of the inputs."""
+    blocks = torch.tensor([[[9.0, 0.5], [0.1, 9.0]]])  # q = 0.2
+    turned = torch.block_diag(*[quarter(0.2)] * 6)
+    torch.testing.assert_close(W + added({"oft_whole": blocks}), turned.T @ W)
+    odd = rand(5, IN)
+    cut = torch.block_diag(*[quarter(0.2)] * 3)[:5, :5]
+    torch.testing.assert_close(odd + added({"oft_whole": blocks.expand(3, 2, 2)}, odd), cut.T @ odd)
+    scales, turned = rand(OUT, 1), torch.block_diag(*[quarter(0.2)] * 4)
+    torch.testing.assert_close(W + added({"oft_whole": blocks, "oft_scales": scales}), W @ turned.T * scales)
+
+
 @pytest.mark.parametrize("weight", [W, K], ids=["matrix", "kernel"])
 def test_dora(weight):
     down = rand(R, *weight.shape[1:])
@@ -152,6 +217,12 @@ def test_dora(weight):
         {"weight": rand(IN + 1), "on_input": torch.tensor(True)},
         {"oft_blocks": rand(3, 5, 5)},
         {"oft_blocks": rand(2, 3, 4, 4)},
+        {"ia3": rand(OUT + 1, 1)},
+        {"oft_upper": rand(4, 3)},
+        {"oft_upper": rand(3, 1)},
+        {"oft_upper": rand(4, 2)},
+        {"oft_whole": rand(2, 5, 5)},
+        {"oft_whole": rand(4, 2, 2), "oft_scales": rand(3, 1)},
         {"diff": rand(OUT + 1, IN)},
         {"a1": rand(IN + 1, R), "a2": rand(R, IN + 1), "b1": rand(OUT, R), "b2": rand(R, IN + 1)},
         {"hada_w1_a": rand(OUT, R), "hada_w1_b": rand(R, IN), "hada_w2_a": rand(OUT, R), "hada_w2_b": rand(R, IN + 2)},
@@ -167,3 +238,18 @@ def test_other_shapes_do_not_fit(parts):
 def test_tensors_of_no_kind():
     assert read_change({"up": rand(OUT, R)}) is None
     assert read_change({"alpha": torch.tensor(1.0)}) is None
+
+
+def test_ia3_of_peft_scales_the_bias_of_outputs_and_leaves_it_again():
+    layer = torch.nn.Linear(IN, OUT).requires_grad_(False)
+    before, scales = (layer.weight.clone(), layer.bias.clone()), rand(OUT, 1)
+    change = read_change({"ia3": scales})
+    assert change is not None
+    target = Target(role="unet", path="x", modules=(layer,))
+    patched = Patched([Use(target=target, change=change, amount=0.5)], torch.device("cpu"))
+    patched.put_in()
+    half = 1 + 0.5 * (scales - 1)
+    torch.testing.assert_close(layer.weight, before[0] * half)
+    torch.testing.assert_close(layer.bias, before[1] * half[:, 0])
+    patched.take_out()
+    assert torch.equal(layer.weight, before[0]) and torch.equal(layer.bias, before[1])

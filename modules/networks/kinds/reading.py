@@ -1,6 +1,6 @@
 """Which kind of change the tensors of one layer are."""
 
-from modules.networks.kinds import full, glora, ia3, loha, lokr, lora, oft
+from modules.networks.kinds import full, glora, ia3, loha, lokr, lora, oft, peft_oft
 from modules.networks.kinds.change import Change, Parts
 from modules.networks.kinds.dora import Dora
 
@@ -17,6 +17,10 @@ def _read(parts: Parts) -> Change | None:
     for kind in (lora, loha, ia3, glora, oft):
         if names >= kind.NEEDS:
             return kind.read(parts)
+    if ia3.PEFT in names:
+        return ia3.read(parts)
+    if any(names >= needs for needs in peft_oft.NEEDS):
+        return peft_oft.read(parts)
     if names >= oft.READY:
         return oft.read(parts)
     if lokr.fitting(parts):
