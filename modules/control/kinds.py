@@ -39,6 +39,7 @@ _OTHERS = {
     "motion_modules": "belongs to AnimateDiff",
     "position_net": "is a GLIGEN network",
     "struct_cond_model": "is a StableSR network",
+    ".x_rms.": "is a Qwen-Image ControlNet in DiffSynth's block-wise layout, which is not known here",
 }
 
 
@@ -122,10 +123,10 @@ def _transformer(shapes: Shapes) -> Kind | None:
     names = {name.removeprefix("module."): shape for name, shape in shapes.items()}
     if any(name.startswith(("control_layers.", "control_all_x_embedder", "control_noise_refiner")) for name in names):
         return Kind(name=TRANSFORMER, family="z-image")
-    if not any(name.startswith(("controlnet_blocks.", "controlnet_x_embedder")) for name in names):
+    if "controlnet_blocks.0.weight" not in names:
         return None
     if "txt_norm.weight" in names:
         return Kind(name=TRANSFORMER, family="qwen-image")
-    if any(name.startswith("pos_embed_input.") for name in names) or "pos_embed.proj.weight" in names:
+    if "pos_embed_input.proj.weight" in names:
         return Kind(name=TRANSFORMER, family="sd3")
     return Kind(name=TRANSFORMER, family="flux")

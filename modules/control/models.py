@@ -11,9 +11,25 @@ from weakref import ref
 from modules.control.building import build_adapter, build_controlnet, build_union
 from modules.control.control_lora import build_control_lora
 from modules.control.ip_adapter import IPAdapter, build_ip_adapter
-from modules.control.kinds import CONTROL_LORA, CONTROLNET, IP_ADAPTER, LABELS, LLLITE, T2I, UNION, Kind, kind_of
+from modules.control.kinds import (
+    CONTROL_LORA,
+    CONTROLNET,
+    IP_ADAPTER,
+    LABELS,
+    LLLITE,
+    T2I,
+    TRANSFORMER,
+    UNION,
+    Kind,
+    kind_of,
+)
 from modules.control.lllite import LLLite, build_lllite
 from modules.control.networks import ControlNetwork
+from modules.control.transformers.flux import build_flux
+from modules.control.transformers.network import TokenNetwork
+from modules.control.transformers.qwen_image import build_qwen_image
+from modules.control.transformers.sd3 import build_sd3
+from modules.control.transformers.z_image import build_z_image
 from modules.control.vision import find_vision, open_vision
 from modules.core.errors import InputError, ModelFileError
 from modules.core.paths import Paths
@@ -23,7 +39,14 @@ from modules.families.model import LoadedModel
 from modules.families.weights import read_weights, shapes_of
 from modules.library.controls import ControlFiles
 
-Network = ControlNetwork | IPAdapter | LLLite
+Network = ControlNetwork | TokenNetwork | IPAdapter | LLLite
+
+TOKEN_BUILDERS: dict[str, Callable[..., TokenNetwork]] = {
+    "sd3": build_sd3,
+    "flux": build_flux,
+    "qwen-image": build_qwen_image,
+    "z-image": build_z_image,
+}
 
 BUILDERS: dict[str, Callable[..., Network]] = {
     CONTROLNET: build_controlnet,
@@ -109,7 +132,7 @@ class ControlModels:
 
     def _built(self, path: Path, name: str, kind: Kind, low_vram: bool, model: LoadedModel) -> LoadedControl:
         base: Callable[[], Any] = _none
-        build = BUILDERS.get(kind.name)
+        build = TOKEN_BUILDERS[kind.family] if kind.name == TRANSFORMER else BUILDERS.get(kind.name)
         if kind.name == CONTROL_LORA:
             build, base = partial(build_control_lora, model=model), ref(model.backbone)
         if build is None:
@@ -140,19 +163,24 @@ SIZES = ("block_out_channels", "cross_attention_dim", "layers_per_block")
 
 
 def check_sizes(control: LoadedControl, field: str, model: LoadedModel) -> None:
-    """Raise InputError if the network is a copy of another U-Net than the model's, or belongs beside another."""
-    if isinstance(control.network, LLLite):
-        control.network.places(model, control.name, field)
+    """Raise InputError if the network is a copy of another U-Net, or transformer, than the model's, or belongs beside another."""
+    network, what = control.network, "U-Net"
+    if isinstance(network, LLLite):
+        network.places(model, control.name, field)
         return
-    own, other = getattr(control.network.module, "config", None), getattr(model.backbone, "config", None)
-    if own is None or other is None or control.kind.name not in (CONTROLNET, UNION):
-        return
-    for name in SIZES:
-        if _plain(own, name) != _plain(other, name):
+    if isinstance(network, TokenNetwork):
+        found, what = network.sizes(model.backbone), "transformer"
+    else:
+        own, other = getattr(network.module, "config", None), getattr(model.backbone, "config", None)
+        if own is None or other is None or control.kind.name not in (CONTROLNET, UNION):
+            return
+        found = [(name, _plain(own, name), _plain(other, name)) for name in SIZES]
+    for name, ours, theirs in found:
+        if ours != theirs:
             raise InputError(
                 field,
-                f'{field} is "{control.name}", made beside a U-Net whose {name} is {_plain(own, name)}; that of "{model.name}" has '
-                f"{_plain(other, name)}. Choose a control model for this checkpoint.",
+                f'{field} is "{control.name}", made beside a {what} whose {name} is {ours}; that of "{model.name}" has '
+                f"{theirs}. Choose a control model for this checkpoint.",
             )
 
 

@@ -19,24 +19,31 @@ SOFT_ADAPTER = (0.25, 0.62, 0.825, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Residuals:
-    """What is added to a U-Net's features (N, C, h, w): on the skip connections, in the middle, and inside the way down."""
+    """What is added to a U-Net's features (N, C, h, w): on the skip connections, in the middle, and inside the way down; or to a
+    transformer's tokens (N, L, D): in its blocks, and in its single-stream blocks."""
 
     down: tuple[Tensor, ...] = ()
     middle: Tensor | None = None
     inside: tuple[Tensor, ...] = ()
+    blocks: tuple[Tensor, ...] = ()
+    singles: tuple[Tensor, ...] = ()
 
     @property
     def all(self) -> tuple[Tensor, ...]:
-        """In the order of the weights: the way down, then the middle."""
-        return (*self.down, *(() if self.middle is None else (self.middle,)), *self.inside)
+        """In the order of the weights: the way down, then the middle; a transformer's from its first block on."""
+        middle = () if self.middle is None else (self.middle,)
+        return (*self.down, *middle, *self.inside, *self.blocks, *self.singles)
 
     def of(self, tensors: Sequence[Tensor]) -> "Residuals":
         """Others in the places of these."""
-        count, middle = len(self.down), self.middle is not None
+        rest = iter(tensors)
+        take = lambda places: tuple(next(rest) for _ in places)  # noqa: E731
         return Residuals(
-            down=tuple(tensors[:count]),
-            middle=tensors[count] if middle else None,
-            inside=tuple(tensors[count + middle :]),
+            down=take(self.down),
+            middle=None if self.middle is None else next(rest),
+            inside=take(self.inside),
+            blocks=take(self.blocks),
+            singles=take(self.singles),
         )
 
 

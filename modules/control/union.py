@@ -35,9 +35,13 @@ BY_TYPE = {
 }
 """What a preprocessor's control type comes to, where the user does not say."""
 
+UNKNOWN = "Unknown"
+
 
 class Union(ControlNet):
     """It is told no more than one kind at a time here: each unit runs it by itself. `place`: which."""
+
+    by_type = BY_TYPE
 
     def __init__(self, module: Any, place: int | None = None) -> None:
         super().__init__(module)
@@ -47,7 +51,7 @@ class Union(ControlNet):
         """The same network for that kind; raises InputError for one that it was not trained on."""
         place = PLACES.get(kind)
         count = self.module.config.num_control_type
-        if place is not None and place >= count:
+        if kind != UNKNOWN and (place is None or place >= count):
             known = ", ".join(name for name, at in PLACES.items() if at < count)
             raise InputError(field, f"{field} is {kind}, which this network does not know. Choose one of {known}.")
         return Union(self.module, place)

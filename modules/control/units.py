@@ -1,4 +1,4 @@
-"""Units at work: at every call of the U-Net those whose turn it is give their residuals, which are added up."""
+"""Units at work: at every call of the network those whose turn it is give their residuals, which are added up."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,19 +11,23 @@ from torch.nn.functional import interpolate
 
 from modules.control.networks import ControlNetwork, Residuals
 from modules.control.reference import References
+from modules.control.transformers.network import PATCH, TokenNetwork
 from modules.control.turns import CONTROL_FIRST, Clock, Moment, Turn, cut
+from modules.families.adding import Added, TokenCall
 from modules.families.unet import Call
 from modules.sampling.view import Row, View
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingUnit(Turn):
-    """A unit with its network and its hints (P, 3, H, W), one a picture or one for all. `mask` (1, 1, H, W): where it counts.
-    `settle` is called when the network has computed."""
+    """A unit with its network and its hints (P, 3, H, W), or what the network made of them, one a picture or one for all. `mask`
+    (1, 1, H, W): where it counts. `settle` is called when the network has computed. `cell`: pixels of the hints per latent, if not the
+    picture's."""
 
-    network: ControlNetwork
+    network: ControlNetwork | TokenNetwork
     hints: Tensor
     mask: Tensor | None = None
+    cell: int | None = None
     settle: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -31,19 +35,22 @@ class WorkingUnit(Turn):
         """Does it leave D_u alone?"""
         return self.network.guided_only or self.unit.control_mode == CONTROL_FIRST
 
-    def residuals(self, call: Call, rows: Sequence[Row], cell: int) -> Residuals:
-        """What it adds for those rows; `cell`: pixels per latent."""
+    def residuals(self, call: Any, rows: Sequence[Row], cell: int) -> Residuals:
+        """What it adds for those rows of a Call or TokenCall; `cell`: pixels per latent."""
         wanted = [i for i, row in enumerate(rows) if row.guided or not self.guided_only]
         if not wanted:
             return Residuals()
         part = call if len(wanted) == len(rows) else call.of(wanted)
-        hint = torch.cat([cut(self.hints, rows[i], cell) for i in wanted]).to(call.x)
-        found = self.network.residuals(part, hint)
+        hint = torch.cat([cut(self.hints, rows[i], self.cell or cell) for i in wanted]).to(call.x)
+        if isinstance(self.network, TokenNetwork):
+            found = self.network.residuals(part, hint, self.unit.weight)
+        else:
+            found = self.network.residuals(part, hint)
         self.settle()
         found = found.of([one * scale for one, scale in zip(found.all, self.scales(len(found.all)), strict=True)])
         if self.mask is not None:
             masks = torch.cat([cut(self.mask, rows[i], cell) for i in wanted]).to(call.x)
-            found = found.of([one * _at(masks, one) for one in found.all])
+            found = found.of([one * _at(masks, one, call) for one in found.all])
         if len(wanted) == len(rows):
             return found
         return found.of([_spread(one, wanted, len(rows)) for one in found.all])
@@ -94,13 +101,54 @@ class Units:
         return more
 
 
+class TokenUnits:
+    """The same for a transformer: see families.adding.TokenAdds."""
+
+    def __init__(self, units: Sequence[WorkingUnit], view: View, clock: Clock, cell: int) -> None:
+        self._units = units
+        self._view = view
+        self._clock = clock
+        self._cell = cell
+
+    def __call__(self, call: TokenCall, at: Sequence[int], count: int) -> Added | None:
+        """What all units add to those rows of so many."""
+        rows = self._view.rows(count)
+        rows = [rows[i] for i in at]
+        placed: list[Added] = []
+        for unit in self._units:
+            if unit.counts(self._clock.part) and (found := unit.residuals(call, rows, self._cell)).all:
+                assert isinstance(unit.network, TokenNetwork)
+                placed.append(unit.network.placed(found))
+        if not placed:
+            return None
+        return Added(blocks=_joined([one.blocks for one in placed]), singles=_joined([one.singles for one in placed]))
+
+
+def _joined(found: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    """What lies at each place, added up: once for all places where the same lie."""
+    known: dict[tuple[int, ...], Tensor | None] = {}
+    sums: list[Tensor | None] = []
+    for each in zip(*(one for one in found if one), strict=True):
+        key = tuple(id(one) for one in each)
+        if key not in known:
+            there = [one for one in each if one is not None]
+            known[key] = reduce(torch.add, there) if there else None
+        sums.append(known[key])
+    return sums
+
+
 def _sums(found: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     """What lies at each place, added up. A list: the U-Net takes from it."""
     return [reduce(torch.add, each) for each in zip(*found, strict=True)]
 
 
-def _at(masks: Tensor, like: Tensor) -> Tensor:
-    """The masks (N, 1, H, W) at the size of those features."""
+def _at(masks: Tensor, like: Tensor, call: Any) -> Tensor:
+    """The masks (N, 1, H, W) at the size of those features (N, C, h, w), or of those tokens (N, L, D): a picture's, row by row, and
+    behind them what belongs to all of it."""
+    if like.ndim == 3:
+        tokens = interpolate(masks, size=[side // PATCH for side in call.x.shape[-2:]], mode="area").flatten(1)
+        rest = tokens.mean(dim=1, keepdim=True).expand(-1, like.shape[1] - tokens.shape[1])
+        return torch.cat([tokens, rest], dim=1)[..., None]
     return interpolate(masks, size=like.shape[-2:], mode="area") if like.shape[-1] > 1 else masks.mean((2, 3), True)
 
 

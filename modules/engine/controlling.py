@@ -1,6 +1,6 @@
 """A request's ControlNet units in a run: their models loaded, their pictures made ready, their patches set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,9 +15,10 @@ from modules.control.lllite import LiteUnit, LLLite
 from modules.control.models import LoadedControl
 from modules.control.networks import ControlNetwork
 from modules.control.reference import REFERENCES, Reference, References
-from modules.control.turns import Clock, Moment
-from modules.control.union import BY_TYPE, Union
-from modules.control.units import Units, WorkingUnit
+from modules.control.transformers.network import TokenNetwork, unsoftened
+from modules.control.turns import BALANCED, Clock, Moment
+from modules.control.union import UNKNOWN, Union
+from modules.control.units import TokenUnits, Units, WorkingUnit
 from modules.control.vision import look
 from modules.core.errors import InputError
 from modules.engine.context import Context
@@ -28,7 +29,7 @@ from modules.families.model import LoadedModel
 from modules.families.unet import UNetNetwork
 from modules.patches.hooks import hooks
 from modules.requests.control import NONE, ControlUnit
-from modules.requests.events import Loading
+from modules.requests.events import Loading, Warned
 from modules.sampling.denoiser import NoiseLevels
 from modules.sampling.view import View
 
@@ -64,7 +65,10 @@ class Controls:
             context.emit(Loading(name=name))
 
         field, controls = f"control.{number}.model", self._tools.controls
-        return controls.load(unit.model, field, self._model, low_vram=unit.low_vram, limit=limit, on_read=reading)
+        loaded = controls.load(unit.model, field, self._model, low_vram=unit.low_vram, limit=limit, on_read=reading)
+        if isinstance(loaded.network, TokenNetwork) and unit.control_mode != BALANCED:
+            context.emit(Warned(message=unsoftened(number, unit, loaded.name, loaded.kind.label)))
+        return loaded
 
     def stepped(self, before: Callable[[int], None], steps: int) -> Callable[[int], None]:
         """What is to be told of every step of a run of so many, which tells `before` too."""
@@ -98,12 +102,15 @@ class Controls:
             references = References(
                 shown, model.backbone, self._clock, moment, levels.sigma, inpainting=model.inpainting
             )
+        adds: Any = Units(working, view, self._clock, moment, references=references)
+        if any(isinstance(one.network, TokenNetwork) for one in working):
+            adds = TokenUnits(working, view, self._clock, moment.cell)
         with hooks() as hook:
             for one in inside:
                 one.attach(model.backbone, hook, moment)
             if references:
                 references.attach(hook)
-            with network.adding(Units(working, view, self._clock, moment, references=references)):
+            with network.adding(adds):
                 yield
 
     def _working(
@@ -111,19 +118,22 @@ class Controls:
         number: int,
         unit: ControlUnit,
         loaded: LoadedControl,
-        network: ControlNetwork,
+        network: ControlNetwork | TokenNetwork,
         batch: Batch,
         size: tuple[int, int],
     ) -> Iterator[WorkingUnit]:
         """The unit ready to work, once for each of several pictures that count together."""
-        if isinstance(network, Union):
-            network = network.told(self._union_type(unit), f"control.{number}.union_control_type")
+        if isinstance(network, Union | TokenNetwork):
+            network = network.told(self._union_type(unit, network.by_type), f"control.{number}.union_control_type")
+        if isinstance(network, TokenNetwork):
+            network = network.beside(self._model)
         unit, groups = self._grouped(unit, self._hints(number, unit, batch, size))
         for group in groups:
             yield WorkingUnit(
                 unit=unit,
                 network=network,
-                hints=group,
+                hints=network.prepared(group, self._model) if isinstance(network, TokenNetwork) else group,
+                cell=network.cell if isinstance(network, TokenNetwork) else None,
                 mask=mask_of(unit, number, size),
                 hires=self._hires,
                 settle=loaded.settle,
@@ -187,12 +197,12 @@ class Controls:
         mask = mask_of(unit, number, size)
         return ImagePrompt(unit=unit, hires=self._hires, adapter=adapter, words=words, mask=mask)
 
-    def _union_type(self, unit: ControlUnit) -> str:
+    def _union_type(self, unit: ControlUnit, by_type: Mapping[str, str]) -> str:
         """The kind of control that a network for several is told: the user's word, or what the preprocessor makes."""
-        if unit.union_control_type != "Unknown":
+        if unit.union_control_type != UNKNOWN:
             return unit.union_control_type
-        types = self._tools.catalogue.preprocessor(unit.module).types
-        return next((BY_TYPE[kind] for kind in types if kind in BY_TYPE), "Unknown")
+        entry = self._tools.catalogue.preprocessor(unit.module)
+        return next((by_type[kind] for kind in (entry.name, *entry.types) if kind in by_type), UNKNOWN)
 
 
 def _works_alone(number: int, unit: ControlUnit, tools: Toolbox) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from modules.core.errors import ModelFileError
+from modules.families.adding import Added, Adding, TokenCall
 from modules.families.packing import by_length, unpack, whole_patches
 from modules.sampling.denoiser import TRAIN_STEPS
 
@@ -22,12 +23,20 @@ class FluxNetwork:
     """
 
     def __init__(
-        self, backbone: Any, *, channels: int, guidance: float = 3.5, references: Sequence[Tensor] = ()
+        self,
+        backbone: Any,
+        *,
+        channels: int,
+        guidance: float = 3.5,
+        references: Sequence[Tensor] = (),
+        added: Adding | None = None,
     ) -> None:
         self._backbone = backbone
         self._channels = channels
         self._guidance = guidance
         self._references = tuple(references)
+        self._added = added or Adding()
+        self.adding = self._added.adding
         beside = backbone.config.in_channels // PATCH**2 - channels
         self._fill = beside == channels + MASK
         self.extra = channels + 1 if self._fill else beside
@@ -39,12 +48,15 @@ class FluxNetwork:
 
     def told(self, *, guidance: float, references: Sequence[Tensor] = ()) -> "FluxNetwork":
         """The same, told the scale of the guidance it is distilled from, and shown latents (1, C, h, w) of pictures (Kontext)."""
-        return FluxNetwork(self._backbone, channels=self._channels, guidance=guidance, references=references)
+        return FluxNetwork(
+            self._backbone, channels=self._channels, guidance=guidance, references=references, added=self._added
+        )
 
     def __call__(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """As Network's."""
         height, width = x.shape[-2:]
         x = whole_patches(self._seen(x), PATCH)
+        latents = x[:, : self._channels]
         images, places = to_tokens(x), token_places(x)
         count = images.shape[1]
         for number, reference in enumerate(self._references, start=1):
@@ -55,7 +67,9 @@ class FluxNetwork:
         states, vector, mask = unpack(context, vector=pooled)
         found = torch.empty(len(x), count, self._backbone.config.out_channels, device=x.device)
         for rows, texts in by_length([row[counts] for row, counts in zip(states, mask, strict=True)]):
-            found[rows] = self._ask(images[rows], places, t[rows], texts, vector[rows])[:, :count].float()
+            call = TokenCall(latents[rows], t[rows], texts.unbind(), vector[rows], self._guidance)
+            with self._added.within(self._backbone, call, rows, len(x), self._spell):
+                found[rows] = self._ask(images[rows], places, t[rows], texts, vector[rows])[:, :count].float()
         return from_tokens(found, x.shape[-2] // PATCH)[..., :height, :width]
 
     def _ask(self, images: Tensor, places: Tensor, t: Tensor, texts: Tensor, vector: Tensor) -> Tensor:
@@ -72,6 +86,14 @@ class FluxNetwork:
             guidance=torch.full_like(t, self._guidance) if guided else None,
             return_dict=False,
         )[0]
+
+    def _spell(self, added: Added, like: Tensor) -> dict[str, Any]:
+        """What is added to the picture's tokens, as diffusers' transformer takes it; to those of other pictures nothing is."""
+        found = added.like(like, like.shape[1])
+        return {
+            "controlnet_block_samples": found.blocks or None,
+            "controlnet_single_block_samples": found.singles or None,
+        }
 
     def _seen(self, x: Tensor) -> Tensor:
         """x (B, C + E, h, w) as the transformer wants its channels."""

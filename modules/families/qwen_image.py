@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.devices.choice import Compute
+from modules.families.adding import Added, Adding, TokenCall
 from modules.families.assembly import count_of, empty_weights, filled, needed
 from modules.families.flux_network import from_tokens, to_tokens
 from modules.families.language_models import qwen25
@@ -108,19 +109,23 @@ def build_backbone(tensors: Mapping[str, Tensor], compute: Compute) -> nn.Module
 class Network:
     """As model.Network; `references`: latents (1, C, h, w) of pictures to go by, of any size."""
 
-    def __init__(self, backbone: Any, references: Sequence[Tensor] = ()) -> None:
+    def __init__(self, backbone: Any, references: Sequence[Tensor] = (), added: Adding | None = None) -> None:
         self._backbone = backbone
+        self._added = added or Adding()
+        self.adding = self._added.adding
         self._references = [whole_patches(reference, PATCH) for reference in references]
 
     def told(self, *, guidance: float, references: Sequence[Tensor] = ()) -> "Network":
         """The same, shown those pictures; it knows no guidance."""
-        return Network(self._backbone, references)
+        return Network(self._backbone, references, self._added)
 
     def __call__(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """As Network's."""
         found = torch.empty_like(x)
         for rows, states in by_length(text_rows(context)):
-            found[rows] = self._ask(x[rows], t[rows], states).to(found)
+            call = TokenCall(whole_patches(x[rows], PATCH), t[rows], states.unbind())
+            with self._added.within(self._backbone, call, rows, len(x), self._spell):
+                found[rows] = self._ask(x[rows], t[rows], states).to(found)
         return found
 
     def _ask(self, x: Tensor, t: Tensor, states: Tensor) -> Tensor:
@@ -139,3 +144,7 @@ class Network:
         )[0]
         rows, columns = sizes[0]
         return from_tokens(v[:, : rows * columns], rows)[..., :height, :width]
+
+    def _spell(self, added: Added, like: Tensor) -> dict[str, Any]:
+        """What is added to the picture's tokens, as diffusers' transformer takes it; to those of other pictures nothing is."""
+        return {"controlnet_block_samples": added.like(like, like.shape[1]).blocks}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from modules.core.errors import InputError
 from modules.devices.choice import Compute
+from modules.families.adding import Added, Adding, TokenCall
 from modules.families.assembly import converted, count_of, empty_weights, filled, needed
 from modules.families.autoencoders import KlAutoencoder
 from modules.families.clip import Clip, clip_g, clip_l
@@ -131,6 +132,8 @@ class Network:
 
     def __init__(self, backbone: Any) -> None:
         self._backbone = backbone
+        self._added = Adding()
+        self.adding = self._added.adding
 
     def __call__(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """As Network's; raises InputError for sides that it has no places for."""
@@ -142,8 +145,15 @@ class Network:
                     f"{field} is {side * 8}: this model has places for {most * 8} pixels a side. Make it smaller.",
                 )
         states, vector, _ = unpack(context.to(dtype), vector=self._backbone.config.pooled_projection_dim)
-        found = self._backbone(whole_patches(x, PATCH).to(dtype), states, vector, t, return_dict=False)[0]
+        x = whole_patches(x, PATCH).to(dtype)
+        call = TokenCall(x, t, states.unbind(), vector)
+        with self._added.within(self._backbone, call, range(len(x)), len(x), self._spell):
+            found = self._backbone(x, states, vector, t, return_dict=False)[0]
         return found[..., :height, :width].float()
+
+    def _spell(self, added: Added, like: Tensor) -> dict[str, Any]:
+        """What is added, as diffusers' transformer takes it."""
+        return {"block_controlnet_hidden_states": added.like(like).blocks}
 
 
 class ClipPair:

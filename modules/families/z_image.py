@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.devices.choice import Compute
+from modules.families.adding import Added, Adding, TokenCall
 from modules.families.assembly import count_of, empty_weights, filled, needed
 from modules.families.autoencoders import KlAutoencoder
 from modules.families.language_models import qwen3
@@ -104,11 +105,20 @@ class Network:
 
     def __init__(self, backbone: Any) -> None:
         self._backbone = backbone
+        self._added = Adding()
+        self.adding = self._added.adding
 
     def __call__(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """As Network's."""
         dtype, (height, width) = self._backbone.dtype, x.shape[-2:]
         whole = whole_patches(x, PATCH).to(dtype)
         rows = [row.to(dtype) for row in text_rows(context)]
-        found = self._backbone([*whole[:, :, None]], 1 - t / TRAIN_STEPS, rows, return_dict=False)[0]
+        call = TokenCall(whole, t, rows)
+        with self._added.within(self._backbone, call, range(len(x)), len(x), self._spell):
+            found = self._backbone([*whole[:, :, None]], 1 - t / TRAIN_STEPS, rows, return_dict=False)[0]
         return -torch.stack([*found])[:, :, 0, :height, :width].float()
+
+    def _spell(self, added: Added, like: Tensor) -> dict[str, Any]:
+        """What is added, as diffusers' transformer takes it: by the numbers of its layers."""
+        found = enumerate(added.like(like).blocks)
+        return {"controlnet_block_samples": {number: one for number, one in found if one is not None}}

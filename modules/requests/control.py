@@ -19,7 +19,7 @@ CONTROL_MODES = ("Balanced", "My prompt is more important", "ControlNet is more 
 HIRES_OPTIONS = ("Both", "Low res only", "High res only")
 UNION_TYPES = (
     *("OpenPose", "Depth", "Soft Edge", "Hard Edge", "Normal Map", "Segmentation"),
-    *("Tile", "Inpaint", "Unknown"),
+    *("Tile", "Inpaint", "Unknown", "Blur", "Gray", "Low Quality"),
 )
 WEIGHT_TYPES = (
     *("normal", "ease in", "ease out", "ease in-out", "reverse in-out", "weak input", "weak output"),

@@ -11,7 +11,7 @@ import { tabs } from "./tabs.js";
 const WAIT = 400; // milliseconds after the last stroke
 const RESOLUTION = { name: "Preprocessor resolution", min: 64, max: 2048, step: 8, value: 512 };
 const MODES = [["simple", "Single Image"], ["batch", "Batch"], ["merge", "Multi-Inputs"]];
-const UNION = ["Unknown", "OpenPose", "Depth", "Soft Edge", "Hard Edge", "Normal Map", "Segmentation", "Tile", "Inpaint"];
+const UNION = ["Unknown", "OpenPose", "Depth", "Soft Edge", "Hard Edge", "Normal Map", "Segmentation", "Tile", "Inpaint", "Blur", "Gray", "Low Quality"];
 const WEIGHTS = ["normal", "ease in", "ease out", "ease in-out", "reverse in-out", "weak input", "weak output", "weak middle", "strong middle", "style transfer", "composition", "strong style transfer", "style and composition", "strong style and composition"];
 
 export class Unit {
