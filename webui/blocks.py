@@ -21,6 +21,7 @@ from webui.tabs.txt2img import Txt2ImgTab
 
 STYLES = (
     "page",
+    "prompt_help",
     "control",
     "models",
     "merging",

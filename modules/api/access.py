@@ -75,6 +75,8 @@ ROUTES = (
     ("GET", "/atelier/wildcards", USER),
     ("GET", "/atelier/wildcards/values", USER),
     ("POST", "/atelier/prompts", USER),
+    ("POST", "/atelier/prompts/check", USER),
+    ("POST", "/atelier/prompts/complete", USER),
     ("GET", "/atelier/select", USER),
     ("POST", "/atelier/select", USER),
     ("POST", "/atelier/select/{way}/download", DOWNLOADS),

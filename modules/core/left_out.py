@@ -81,7 +81,6 @@ _OPTIONS = {
         *("live_preview_allow_lowvram_full", "live_preview_content", "live_preview_fast_interrupt"),
         *("prevent_screen_sleep_during_generation", "api_enable_requests"),
         *("api_forbid_local_requests", "api_useragent"),
-        *("disable_token_counters", "include_styles_into_token_counters"),
     ),
 }
 

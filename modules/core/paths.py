@@ -87,6 +87,11 @@ class Paths:
         return self.folders(LORA)
 
     @property
+    def tags(self) -> tuple[Path, ...]:
+        """Folders that hold lists of tags, which are completed in prompts."""
+        return tuple(root / "tags" for root in self.models)
+
+    @property
     def wildcards(self) -> tuple[Path, ...]:
         """Folders that hold wildcards, those that a setting names aside."""
         return tuple(root / "wildcards" for root in self.models)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from modules.core.sections import Section
-from modules.core.validation import Number, Text
+from modules.core.validation import Number, Text, Whole
 
 
 class DynamicPrompts(Section):
@@ -49,3 +49,28 @@ class PromptEditing(Section):
         ("Tab", "Carriage Return", "Line Feed"), title="Ctrl+up/down whitespace delimiters"
     )
     keyedit_move: bool = Field(True, title="Alt+left/right moves prompt elements")
+    disable_token_counters: bool = Field(False, title="Disable prompt token counters")
+    include_styles_into_token_counters: bool = Field(
+        True, title="Count tokens of enabled styles", description="Of those chosen in the menu Styles."
+    )
+    prompt_notes: bool = Field(
+        True,
+        title="Say below the prompts what is odd about them",
+        description="Brackets without partner, names that mean nothing, networks of another family, sizes and CFG that do not suit.",
+    )
+
+
+class PromptCompletion(Section):
+    """Prompt completion"""
+
+    tac_active: bool = Field(
+        True,
+        title="Complete words while typing in prompts",
+        description="LoRAs, hypernetworks, embeddings, wildcards, styles, and the tags of the CSV files in models/tags.",
+    )
+    tac_maxResults: Whole = Field(10, title="Maximum number of completions", ge=1, le=50)
+    tac_replaceUnderscores: bool = Field(True, title="Replace underscores of completed tags with spaces")
+    tac_escapeParentheses: bool = Field(
+        True, title="Escape brackets of completed tags", description="So that they do not weigh: name \\(series\\)."
+    )
+    tac_appendComma: bool = Field(True, title="Append a comma to completed tags")

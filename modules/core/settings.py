@@ -17,7 +17,7 @@ from modules.core.errors import InputError, UnknownName
 from modules.core.files import write_atomic
 from modules.core.left_out import check_left_out
 from modules.core.picture_sections import FaceRestoration, Interrogate
-from modules.core.prompt_sections import DynamicPrompts, PromptEditing
+from modules.core.prompt_sections import DynamicPrompts, PromptCompletion, PromptEditing
 from modules.core.sections import (
     Alternatives,
     Compatibility,
@@ -266,6 +266,7 @@ class Settings(BaseModel):
     controlnet: ControlNet = ControlNet.model_validate({})
     dynamic_prompts: DynamicPrompts = DynamicPrompts.model_validate({})
     prompt_editing: PromptEditing = PromptEditing.model_validate({})
+    prompt_completion: PromptCompletion = PromptCompletion.model_validate({})
     detail: Detail = Detail.model_validate({})
     live_previews: LivePreviews = LivePreviews.model_validate({})
     alternatives: Alternatives = Alternatives.model_validate({})

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from modules.core.errors import ModelFileError
 from modules.library.embedding_pictures import PICTURES, TENSOR, read_hidden
 from modules.library.header import open_regular, read_header
-from modules.library.walk import walk
+from modules.library.walk import Stamp, walk
 
 SUFFIXES = (".pt", ".bin", ".safetensors", ".sft", *PICTURES)
 MOST = 75
@@ -31,19 +31,29 @@ class EmbeddingEntry:
     checkpoint_name: str | None = None
 
 
-def list_embeddings(folders: Sequence[Path]) -> list[EmbeddingEntry]:
-    """Those in the folders by name; of equal names the first folder's. Files that are none are left out. Never raises."""
+Known = dict[tuple[str, Stamp], EmbeddingEntry | None]
+"""What was read before, by path and stamp; None of what is no textual inversion."""
+
+
+def list_embeddings(folders: Sequence[Path], known: Known | None = None) -> list[EmbeddingEntry]:
+    """Those in the folders by name; of equal names the first folder's. Files that are none are left out. Never raises.
+
+    What is in `known` is not read again, and what is read joins it.
+    """
     found: dict[str, EmbeddingEntry] = {}
+    known = {} if known is None else known
     for folder in folders:
         for seen in walk(folder, SUFFIXES):
             path = Path(seen.path)
             if seen.is_folder or path.stem.endswith(".preview"):
                 continue
-            try:
-                entry = read_entry(path)
-            except ModelFileError:
-                continue
-            if entry:
+            key = seen.path, seen.stamp
+            if key not in known:
+                try:
+                    known[key] = read_entry(path)
+                except ModelFileError:
+                    known[key] = None
+            if entry := known[key]:
                 found.setdefault(entry.name.casefold(), entry)
     return sorted(found.values(), key=lambda entry: entry.name.casefold())
 

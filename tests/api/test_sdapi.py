@@ -293,7 +293,8 @@ def test_options(client, service):
         *("restart_noise", "gallery_folders", "gallery_trash_days"),
         *("SCUNET_tile", "SCUNET_tile_overlap", "SWIN_tile", "SWIN_tile_overlap"),  # of A1111's own extensions
         *("ad_bbox_sortby", "ad_same_seed_for_each_tab"),
-        *("wildcard_dir", "dp_ignore_whitespace", "dp_write_raw_template"),
+        *("wildcard_dir", "dp_ignore_whitespace", "dp_write_raw_template", "prompt_notes"),
+        *("tac_active", "tac_maxResults", "tac_replaceUnderscores", "tac_escapeParentheses", "tac_appendComma"),
         "take_over_roots",
         "tcd_gamma",
         "unload_idle_minutes",
@@ -307,6 +308,8 @@ def test_options(client, service):
         "control_net_",
         "keyedit_",
         "notification_",
+        "disable_token_counters",
+        "include_styles_into_token_counters",
     )
     for name, value in options.items():  # A1111 has the unrecorded ones, too
         assert name in RECORDED["options"] or name in ours or name.startswith(unrecorded), name

@@ -3,6 +3,7 @@
 
 import { showAccount } from "./account.js";
 import { withControl } from "./control.js";
+import { adjustCompletion, listenToCompletion } from "./complete.js";
 import * as extras from "./extras.js";
 import * as keep from "./memory.js";
 import { listenToDrops } from "./drop.js";
@@ -11,6 +12,7 @@ import { pressImg2img } from "./img2img.js";
 import { listenToForever } from "./forever.js";
 import { listenToKeys } from "./keys.js";
 import { allowNotifications } from "./notify.js";
+import { adjustHelp } from "./prompt_help.js";
 import { send } from "./send.js";
 import { label } from "./tab.js";
 import { tabs } from "./tabs.js";
@@ -27,12 +29,14 @@ export { start as startQueue } from "./queue.js";
 export { start as startSettings } from "./settings.js";
 export { start as startAlbum } from "./album.js";
 export { startCards } from "./cards.js";
+export { startPromptHelp } from "./prompt_help.js";
 export { receiving } from "./send_settings.js";
 
 export function start(tab, element) {
   if (document.body.dataset.started === undefined) {
     listenToKeys();
     listenToWeights();
+    listenToCompletion();
     showAccount();
   }
   document.body.dataset.started = "";
@@ -84,10 +88,12 @@ export function choose(tab, checkpoint) {
 }
 
 export function apply(tab, fields, values, ...current) {
-  const { hires_rows: rows, notify, keyedit } = JSON.parse(values);
+  const { hires_rows: rows, notify, keyedit, completion } = JSON.parse(values);
   if (rows) showRows(rows);
   if (notify) allowNotifications(notify);
   if (keyedit) adjust(keyedit);
+  if (keyedit) adjustHelp(keyedit);
+  if (completion) adjustCompletion(completion);
   return tabs[tab].apply(fields, values, current);
 }
 

@@ -1,7 +1,7 @@
 // Ctrl+Up and Ctrl+Down change the weight of what is selected in a prompt, or of the word at the cursor; Alt+Left and Alt+Right move
 // what stands between two commas. As in A1111; gradio's text boxes know no such keys.
 
-const PROMPTS = "[id$=_prompt] textarea, [id*=ad_prompt_] textarea, [id*=ad_negative_prompt_] textarea";
+export const PROMPTS = "[id$=_prompt] textarea, [id*=ad_prompt_] textarea, [id*=ad_negative_prompt_] textarea";
 const WHITE = { Tab: "\t", "Carriage Return": "\r", "Line Feed": "\n" };
 const BRACKETS = { "(": ")", "<": ">" };
 const settings = { attention: 0.1, extra: 0.05, delimiters: ".,\\/!?%^*;:{}=`~() \t\r\n", move: true };

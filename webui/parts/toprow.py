@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from webui.form import LABELS
+from webui.parts.prompt_help import build_prompt_help
 from webui.parts.styles import StyleRow, build_editor, build_menu
 
 KEYS = "(Press Ctrl+Enter to generate, Alt+Enter to skip, Esc to interrupt)"
@@ -34,6 +35,7 @@ def build_toprow(tab: str) -> TopRow:
         with gr.Column(scale=6, min_width=260, elem_classes="prompts"):
             prompt = _prompt_box("prompt", f"{tab}_prompt")
             negative = _prompt_box("negative_prompt", f"{tab}_neg_prompt")
+            build_prompt_help(tab)
         with gr.Column(scale=1, min_width=160, elem_id=f"{tab}_actions", elem_classes="actions"):
             with gr.Row(elem_classes="generate-box"):
                 generate = gr.Button("Generate", variant="primary", elem_id=f"{tab}_generate", elem_classes="generate")

@@ -182,7 +182,11 @@ class GenerationTab:
     def shows(self) -> dict[str, Any]:
         """What the page's script is told beside the fields' values."""
         settings = self.service.settings.current
-        return {"notify": settings.notifications.model_dump(), "keyedit": settings.prompt_editing.model_dump()}
+        return {
+            "notify": settings.notifications.model_dump(),
+            "keyedit": settings.prompt_editing.model_dump(),
+            "completion": settings.prompt_completion.model_dump(),
+        }
 
     def follow(self, memory: Any) -> list[Any]:
         """`fill`, again."""

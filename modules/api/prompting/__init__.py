@@ -1,0 +1,1 @@
+"""Help with writing prompts: counted and looked over while they are typed."""
