@@ -19,6 +19,7 @@ from modules.api.guard import Door, Guard
 from modules.api.models import build_models
 from modules.api.pictures import build_atelier
 from modules.api.png_info import build_png_info
+from modules.api.prompting.history import build_history
 from modules.api.prompting.routes import build_prompting
 from modules.api.queue import build_queue
 from modules.api.reproduce import build_reproduce
@@ -55,6 +56,7 @@ def build_api(
     app.include_router(build_uploads(service))
     app.include_router(build_templates(service))
     app.include_router(build_prompting(service))
+    app.include_router(build_history(service))
     app.include_router(build_png_info())
     app.include_router(build_reproduce(service))
     app.include_router(build_detail(service.detectors))

@@ -92,6 +92,11 @@ class Paths:
         return tuple(root / "tags" for root in self.models)
 
     @property
+    def prompt_builder(self) -> Path:
+        """The user's own words for the prompt builder."""
+        return self.data / "prompt-builder.yaml"
+
+    @property
     def wildcards(self) -> tuple[Path, ...]:
         """Folders that hold wildcards, those that a setting names aside."""
         return tuple(root / "wildcards" for root in self.models)

@@ -1,9 +1,10 @@
 """The queue as one user sees it: that user's own jobs and pictures, an administrator everyone's."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from modules.core.errors import Forbidden, NotFound, short
+from modules.core.errors import Forbidden, NotFound, StorageError, short
 from modules.core.policy import Policy
 from modules.core.settings import Settings
 from modules.core.user import User
@@ -19,6 +20,8 @@ from modules.requests.merge import FileRequest
 
 if TYPE_CHECKING:
     from modules.jobs.service import JobService
+
+log = logging.getLogger(__name__)
 
 PATH_OPTIONS = (
     *(*OUTPUTS, "take_over_roots", "font", "wildcard_dir", "gallery_folders"),
@@ -44,7 +47,13 @@ class Desk:
     def submit(self, request: Request, job_id: str | None = None, channel: str = "") -> Job:
         """As the service's. `channel`: whose turn in the queue it takes where nobody has a name. Raises Forbidden too."""
         self._check_places(request)
-        return self.service.submit(request, self.user.name or channel, job_id)
+        job = self.service.submit(request, self.user.name or channel, job_id)
+        if isinstance(request, GenerationRequest):
+            try:
+                self.service.prompts.add(self.user.name, request.prompt, request.negative_prompt)
+            except StorageError as error:  # the job is stored: it goes on without
+                log.warning("%s", error.message)
+        return job
 
     def again(self, job_id: str) -> Job:
         """A job once more; raises NotFound, InputError, QueueFull."""
@@ -154,3 +163,4 @@ def disown(service: "JobService", name: str) -> None:
         if ticket.user.casefold() == name.casefold():
             service.ask("interrupt", ticket.id)
     service.store.disown(name)
+    service.prompts.clear(name, pinned=True)

@@ -22,6 +22,7 @@ from modules.jobs.errands import Errands
 from modules.jobs.executors.base import Cancel, Executor, Wish
 from modules.jobs.fairness import check_room
 from modules.jobs.grids import plain_grid
+from modules.jobs.history import PromptHistory
 from modules.jobs.live import Bell, Live
 from modules.jobs.names import check_control, check_detail, check_faces
 from modules.jobs.queue import Queue
@@ -77,6 +78,7 @@ class JobService:
         self.library = library or Library(paths, hashing=False)
         self.catalogue = read_catalogue(paths.cache / "catalogue.json")
         self.store = JobStore(paths.jobs)
+        self.prompts = PromptHistory(paths.jobs)
         self.bell = Bell()
         self.errands = Errands(self.bell.ring)
         self.engine_ready = False
@@ -117,6 +119,7 @@ class JobService:
             self._thread.join(10)
         self.library.close()
         self.album.close()
+        self.prompts.close()
         self.store.close()
 
     # -- for the page and the API --

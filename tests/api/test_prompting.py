@@ -188,3 +188,57 @@ def test_the_linter_can_be_switched_off(client):
     assert noted(client, prompt="((") == []
     client.post("/sdapi/v1/options", json={"prompt_notes": True})
     assert len(noted(client, prompt="((")) == 1
+
+
+HISTORY = "/atelier/prompts/history"
+
+
+def test_submitted_prompts_are_kept(client, draw):
+    draw(prompt="a green star", negative_prompt="dull", steps=1)
+    draw(prompt="a blue moon", steps=1)
+    draw(prompt="a green star", negative_prompt="dull", steps=1)
+    told = client.get(HISTORY).json()
+    assert [(pair["prompt"], pair["negative_prompt"]) for pair in told["prompts"][:2]] == [
+        ("a green star", "dull"),
+        ("a blue moon", ""),
+    ]
+    (moon,) = client.get(HISTORY, params={"search": "moon"}).json()["prompts"]
+    assert client.post(f"{HISTORY}/{moon['id']}/pin", json={"pinned": True}).status_code == 200
+    assert client.get(HISTORY).json()["prompts"][0]["prompt"] == "a blue moon"
+    assert client.delete(f"{HISTORY}/{moon['id']}").status_code == 200
+    assert client.delete(f"{HISTORY}/{moon['id']}").status_code == 404
+    client.post(HISTORY, json={name: moon[name] for name in ("prompt", "negative_prompt", "used")})
+    assert [pair["prompt"] for pair in client.get(HISTORY).json()["prompts"]][:2] == ["a green star", "a blue moon"]
+    assert client.delete(HISTORY).json() == {}
+    assert client.get(HISTORY).json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "?limit=0", None, 422),
+        ("GET", "?offset=-1", None, 422),
+        ("GET", f"?search={'x' * 201}", None, 422),
+        ("POST", "", {"prompt": "x" * 20_001}, 422),
+        ("POST", "", {"prompt": "x", "used": "yesterday"}, 422),
+        ("POST", "/x/pin", {"pinned": True}, 422),
+        ("POST", "/5000/pin", {"pinned": True}, 404),
+        ("POST", "/5000/pin", {"pinned": "perhaps"}, 422),
+        ("DELETE", "/0", None, 422),
+        ("DELETE", "/99999999999999999999", None, 422),
+    ],
+)
+def test_bad_calls_of_the_history_are_sentences(client, method, path, body, status):
+    answer = client.request(method, HISTORY + path, json=body)
+    assert (answer.status_code, bool(answer.json()["detail"])) == (status, True)
+
+
+def test_the_words_of_the_builder(client, service):
+    told = client.get("/atelier/prompts/builder").json()
+    assert told["categories"][0]["name"] == "subject"
+    assert told["trouble"] == ""
+    own = service.paths.prompt_builder
+    own.write_text("a: [b\n", "utf-8")
+    told = client.get("/atelier/prompts/builder")
+    assert (told.status_code, "line 2" in told.json()["trouble"]) == (200, True)
+    own.unlink()

@@ -128,3 +128,69 @@ def test_what_is_odd_is_told_below_and_selected_by_a_click(atelier: Atelier):
     expect(first).to_contain_text("show things twice")
     first.click()
     expect(atelier.field("width")).to_be_focused()
+
+
+def test_submitted_prompts_come_back_from_the_history(atelier: Atelier, server: Server):
+    page = atelier.page
+    server.http.request("DELETE", "/atelier/prompts/history")
+    for prompt, negative in (("a red fox", "blur"), ("a blue house", ""), ("a red fox", "blur")):
+        atelier.set(prompt=prompt, neg_prompt=negative, steps=1, width=64, height=64)
+        atelier.generate().finished()
+    atelier.reload()
+    panel, pairs = page.locator("#txt2img_prompt_help dialog.history"), page.locator("#txt2img_prompt_help .pair")
+    page.locator("#txt2img_prompt_help .open-history").click()
+    expect(pairs).to_have_count(2)
+    expect(pairs.first).to_contain_text("a red fox")
+    panel.get_by_role("button", name="Pin").nth(1).click()
+    expect(pairs.first).to_contain_text("a blue house")
+    panel.get_by_label("Search the prompt history").fill("fox")
+    expect(pairs).to_have_count(1)
+    panel.get_by_role("button", name="Delete").click()
+    expect(pairs).to_have_count(0)
+    panel.get_by_role("button", name="Undo").click()
+    expect(pairs).to_have_count(1)
+    atelier.field("prompt").fill("something else")
+    pairs.first.click()
+    expect(panel).to_be_hidden()
+    assert (atelier.value("prompt"), atelier.value("neg_prompt")) == ("a red fox", "blur")
+    page.locator("#txt2img_prompt_help .open-history").click()
+    expect(panel).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+
+def test_words_of_the_builder_are_put_in_and_taken_out(atelier: Atelier, server: Server):
+    page, box = atelier.page, atelier.field("prompt")
+    box.fill("a watercolour of a big mushroom")
+    panel = page.locator("#txt2img_prompt_help dialog.builder")
+    page.locator("#txt2img_prompt_help .open-builder").click()
+    word = lambda text: panel.get_by_role("button", name=text, exact=True)  # noqa: E731
+    expect(word("mushroom")).to_have_attribute("aria-pressed", "true")
+    word("crown").click()
+    expect(box).to_have_value("a watercolour of a big mushroom, crown")
+    panel.get_by_role("tab", name="place").click()
+    word("in a meadow").click()
+    expect(box).to_have_value("a watercolour of a big mushroom, crown, in a meadow")
+    panel.get_by_role("tab", name="subject").click()
+    for text, left in (
+        ("crown", "a watercolour of a big mushroom, in a meadow"),
+        ("mushroom", "a watercolour of a big, in a meadow"),
+    ):
+        word(text).click()
+        expect(box).to_have_value(left)
+        expect(word(text)).to_have_attribute("aria-pressed", "false")
+    panel.get_by_label("negative prompt").check()
+    panel.get_by_role("tab", name="quality").click()
+    word("blurry").click()
+    expect(atelier.field("neg_prompt")).to_have_value("blurry")
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    own = server.data / "prompt-builder.yaml"
+    own.write_text("pets: [cat]\nbroken: [dog\n", "utf-8")
+    page.locator("#txt2img_prompt_help .open-builder").click()
+    expect(panel.locator(".said")).to_contain_text('"prompt-builder.yaml" is not read, line 3')
+    own.write_text("pets: [owl]\n", "utf-8")
+    page.keyboard.press("Escape")
+    page.locator("#txt2img_prompt_help .open-builder").click()
+    expect(panel.get_by_role("tab")).to_have_text(["pets"])
+    own.unlink()

@@ -59,7 +59,7 @@ export function press(tab, kind, card, options) {
   return "added";
 }
 
-function put(area, text) {
+export function put(area, text) {
   if (area.value === text) return;
   area.value = text;
   area.dispatchEvent(new Event("input", { bubbles: true })); // gradio, and the form's memory

@@ -15,13 +15,8 @@ export function adjustCompletion({ tac_active: active }) {
 }
 
 export function listenToCompletion() {
-  document.addEventListener("input", ({ target, isComposing }) => {
-    if (!target.matches?.(PROMPTS) || state.putting || isComposing) return;
-    if (!state.active || document.activeElement !== target) return close();
-    state.area = target;
-    clearTimeout(state.timer);
-    state.timer = setTimeout(ask, PAUSE);
-  });
+  document.addEventListener("input", ({ target, isComposing, isTrusted }) => isComposing || typed(target, isTrusted));
+  document.addEventListener("compositionend", ({ target }) => typed(target, true)); // of Chinese, Japanese, Korean
   window.addEventListener("keydown", press, { capture: true }); // before those that interrupt, weigh and generate
   document.addEventListener("focusout", ({ target }) => target === state.area && close());
   document.addEventListener("selectionchange", () => {
@@ -29,6 +24,15 @@ export function listenToCompletion() {
   });
   window.addEventListener("resize", close);
   document.addEventListener("scroll", ({ target }) => list.root.contains(target) || close(), { capture: true, passive: true });
+}
+
+// `really`: by the user, not by a script that weighs a word or fills the form.
+function typed(target, really) {
+  if (!target.matches?.(PROMPTS) || state.putting) return;
+  if (!state.active || !really || document.activeElement !== target) return close();
+  state.area = target;
+  clearTimeout(state.timer);
+  state.timer = setTimeout(ask, PAUSE);
 }
 
 function close() {

@@ -1,6 +1,8 @@
 // Watches what stands in a tab's form and has the server look it over once typing pauses: one request at a time, and
 // nothing waits for it. gradio tells of keys alone, not of what is pasted, filled in or chosen: so the form is compared.
 
+import { PromptBuilder } from "./prompt_builder.js";
+import { PromptHistory } from "./prompt_history.js";
 import { PromptNotes } from "./prompt_notes.js";
 import { showCounts } from "./token_counter.js";
 
@@ -26,6 +28,8 @@ const box = (tab, id) => document.querySelector(`#${tab}_${id} textarea`);
 class Helper {
   constructor(tab, root) {
     Object.assign(this, { tab, root, seen: "", asked: "", changed: 0, busy: false });
+    this.history = new PromptHistory(tab, root);
+    this.builder = new PromptBuilder(tab, root);
     this.notes = new PromptNotes(tab, root);
     this.timer = setInterval(() => this.look(), LOOK);
   }

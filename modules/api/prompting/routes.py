@@ -1,5 +1,6 @@
 """The routes below `/atelier/prompts` that help while prompts are written."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,6 +13,7 @@ from modules.api.prompting.notes import notes_on
 from modules.api.prompting.stock import Stock
 from modules.core.validation import Text
 from modules.jobs.service import JobService
+from modules.library.prompt_builder import PromptBuilder
 from modules.library.tag_lists import TagLists
 from modules.requests.generation import MAX_PROMPT
 
@@ -29,7 +31,7 @@ class CompleteBody(Body):
 def build_prompting(service: JobService) -> APIRouter:
     """All of them."""
     router = APIRouter(prefix="/atelier/prompts")
-    stock, tags = Stock(service), TagLists(service.paths)
+    stock, tags, builder = Stock(service), TagLists(service.paths), PromptBuilder(service.paths)
 
     @router.post("/check")
     def check(body: CheckBody) -> dict[str, Any]:
@@ -47,5 +49,10 @@ def build_prompting(service: JobService) -> APIRouter:
         if not settings.prompt_completion.tac_active:
             return {"length": 0, "completions": []}
         return complete(body.before[-LOOKED_AT:], body.negative, stock, tags.look(), settings)
+
+    @router.get("/builder")
+    def words() -> dict[str, Any]:
+        """The words of the prompt builder by category."""
+        return asdict(builder.look())
 
     return router
