@@ -3,15 +3,14 @@
 import json
 import logging
 import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from modules.core.database import Database
 from modules.core.errors import InputError, StorageError
 from modules.requests.kinds import KINDS, Request, kind_of
 from modules.requests.pictures import pictures_of, with_pictures
@@ -87,29 +86,16 @@ class JobStore:
     """The database. Safe to use from several threads; one process owns it."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA foreign_keys=ON")
-            self._db.executescript(SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(
-                f'The job store "{path}" cannot be opened: {error}. Check the folder, or choose another with --data-dir.'
-            ) from error
+        self._db = Database(path, SCHEMA, "The job store")
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     def add(self, *, user: str, request: Request, seed: int, options: dict[str, Any], job_id: str | None = None) -> Job:
         """Store a new job as queued."""
         job_id = job_id or uuid.uuid4().hex
-        with self._change() as db:
+        with self._db.change() as db:
             number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM jobs").fetchone()[0]
             row = (
                 job_id,
@@ -138,8 +124,7 @@ class JobStore:
 
     def whole_request(self, job: Job) -> Any:
         """The job's request with the bytes of its pictures."""
-        with self._lock:
-            rows = self._db.execute("SELECT sha256, data FROM pictures WHERE job=?", (job.id,)).fetchall()
+        rows = self._db.read("SELECT sha256, data FROM pictures WHERE job=?", (job.id,))
         try:
             return with_pictures(job.request, {row["sha256"]: row["data"] for row in rows})
         except KeyError as error:
@@ -153,10 +138,9 @@ class JobStore:
 
     def tickets(self) -> list[Ticket]:
         """`unfinished`, without what the jobs are about."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT id, number, user, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
-            ).fetchall()
+        rows = self._db.read(
+            "SELECT id, number, user, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
+        )
         return [Ticket(**dict(row)) for row in rows]
 
     def recent(self, count: int, user: str | None = None) -> list[Job]:
@@ -167,58 +151,57 @@ class JobStore:
 
     def disown(self, user: str) -> None:
         """The jobs of that user belong to nobody who could come by the same name."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("UPDATE jobs SET user='(' || user || ')' WHERE user=? COLLATE NOCASE", (user,))
 
     def start(self, job_id: str) -> None:
         """The job is running: one more try."""
-        self._write("UPDATE jobs SET state='running', tries=tries+1, started=? WHERE id=?", (time.time(), job_id))
+        self._db.write("UPDATE jobs SET state='running', tries=tries+1, started=? WHERE id=?", (time.time(), job_id))
 
     def requeue(self, job_id: str, *, forget_try: bool = False) -> None:
         """Back into the queue, at its old place."""
-        self._write("UPDATE jobs SET state='queued', tries=tries-? WHERE id=?", (int(forget_try), job_id))
+        self._db.write("UPDATE jobs SET state='queued', tries=tries-? WHERE id=?", (int(forget_try), job_id))
 
     def end(self, job_id: str, state: State, *, message: str | None = None, info: dict[str, Any] | None = None) -> None:
         """The job is over."""
-        self._write(
+        self._db.write(
             "UPDATE jobs SET state=?, ended=?, message=?, info=? WHERE id=?",
             (state, time.time(), message, json.dumps(info or {}), job_id),
         )
 
     def revive(self, job_id: str) -> None:
         """A job that was over waits again, behind all others and with its tries before it; its pictures stay."""
-        self._write(
+        self._db.write(
             "UPDATE jobs SET state='queued', tries=0, ended=NULL, message=NULL, number=(SELECT MAX(number) + 1 FROM jobs) WHERE id=?",
             (job_id,),
         )
 
     def reorder(self, numbers: Mapping[str, int]) -> None:
         """Give those jobs those numbers, which say their order."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.executemany("UPDATE jobs SET number=? WHERE id=?", [(number, job) for job, number in numbers.items()])
 
     def replace_request(self, job_id: str, request: Request, seed: int) -> None:
         """What a waiting job is asked to do."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("UPDATE jobs SET request=?, seed=? WHERE id=?", (request.model_dump_json(), seed, job_id))
             _add_pictures(db, job_id, request)
 
     def paused(self) -> frozenset[str]:
         """The users whose jobs are not begun."""
-        with self._lock:
-            return frozenset(row["user"] for row in self._db.execute("SELECT user FROM paused"))
+        return frozenset(row["user"] for row in self._db.read("SELECT user FROM paused"))
 
     def set_paused(self, user: str, wish: bool) -> None:
         """Whether that user's jobs are begun from now on."""
         statement = "INSERT OR IGNORE INTO paused (user) VALUES (?)" if wish else "DELETE FROM paused WHERE user=?"
-        self._write(statement, (user,))
+        self._db.write(statement, (user,))
 
     def add_image(
         self, *, job: str, position: int, path: Path, infotext: str, seed: int, kept: bool, incomplete: bool
     ) -> int:
         """Record a picture whose file is already on disk; its id."""
         row = (job, position, str(path), infotext, seed, int(kept), int(incomplete), time.time())
-        return self._write(
+        return self._db.write(
             "INSERT OR REPLACE INTO images (job, position, path, infotext, seed, kept, incomplete, made) VALUES (?,?,?,?,?,?,?,?)",
             row,
         )
@@ -235,7 +218,7 @@ class JobStore:
     def forget_unkept(self, before: float) -> list[Path]:
         """Drop the rows of pictures that were made without saving before that time, and the pictures that jobs were given which ended
         before it; the files of the former, to be deleted."""
-        with self._change() as db:
+        with self._db.change() as db:
             rows = db.execute("SELECT path FROM images WHERE kept=0 AND made<?", (before,)).fetchall()
             db.execute("DELETE FROM images WHERE kept=0 AND made<?", (before,))
             db.execute("DELETE FROM pictures WHERE job IN (SELECT id FROM jobs WHERE ended<?)", (before,))
@@ -243,33 +226,13 @@ class JobStore:
 
     def forget_from(self, job_id: str, position: int) -> list[Path]:
         """Drop the rows of the job's pictures from that position on; their files, to be deleted."""
-        with self._change() as db:
+        with self._db.change() as db:
             rows = db.execute("SELECT path FROM images WHERE job=? AND position>=?", (job_id, position)).fetchall()
             db.execute("DELETE FROM images WHERE job=? AND position>=?", (job_id, position))
         return [Path(row["path"]) for row in rows]
 
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StorageError(
-                    f"The job store cannot be written: {error}. Check the disk of the data folder."
-                ) from error
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-
-    def _write(self, statement: str, values: Sequence[Any]) -> int:
-        with self._change() as db:
-            return db.execute(statement, values).lastrowid or 0
-
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
-        with self._lock:
-            rows = self._db.execute(f"SELECT * FROM jobs {where}", values).fetchall()
+        rows = self._db.read(f"SELECT * FROM jobs {where}", values)
         found = []
         for row in rows:
             try:
@@ -283,8 +246,7 @@ class JobStore:
         return found
 
     def _images(self, where: str, values: Sequence[Any]) -> list[Image]:
-        with self._lock:
-            rows = self._db.execute(f"SELECT * FROM images {where}", values).fetchall()
+        rows = self._db.read(f"SELECT * FROM images {where}", values)
         return [
             Image(
                 **{

@@ -1,16 +1,11 @@
 """Accounts, sessions and API tokens in SQLite. Of secrets there are hashes alone."""
 
-import os
-import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from modules.core.errors import StorageError
+from modules.core.database import Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -58,30 +53,17 @@ class AccountStore:
     """The database; readable by this user alone. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(
-                f'The accounts in "{path}" cannot be opened: {error}. Check the folder, or move the file away.'
-            ) from error
+        self._db = Database(path, SCHEMA, "The list of accounts", private=True)
 
     def close(self) -> None:
         """Close the database."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     # -- accounts --
 
     def accounts(self) -> list[Account]:
         """All of them, by name."""
-        rows = self._read("SELECT * FROM accounts ORDER BY name")
+        rows = self._db.read("SELECT * FROM accounts ORDER BY name")
         return [Account(name=r["name"], admin=bool(r["admin"]), hash=r["hash"], made=r["made"]) for r in rows]
 
     def account(self, name: str) -> Account | None:
@@ -90,7 +72,7 @@ class AccountStore:
 
     def keep(self, name: str, hashed: str, admin: bool) -> None:
         """Add the account, or change it. Its sessions end."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("DELETE FROM sessions WHERE name=?", (name,))
             db.execute(
                 "INSERT INTO accounts (name, admin, hash, made) VALUES (?,?,?,?) "
@@ -100,7 +82,7 @@ class AccountStore:
 
     def remove(self, name: str) -> None:
         """Forget the account with its sessions and tokens."""
-        with self._change() as db:
+        with self._db.change() as db:
             for table in ("accounts", "sessions", "tokens"):
                 db.execute(f"DELETE FROM {table} WHERE name=?", (name,))
 
@@ -108,24 +90,24 @@ class AccountStore:
 
     def begin(self, digest: str, name: str, now: float) -> None:
         """A login."""
-        self._write("INSERT INTO sessions (digest, name, made, seen) VALUES (?,?,?,?)", (digest, name, now, now))
+        self._db.write("INSERT INTO sessions (digest, name, made, seen) VALUES (?,?,?,?)", (digest, name, now, now))
 
     def session(self, digest: str) -> Session | None:
         """The login of that digest."""
-        rows = self._read("SELECT name, made, seen FROM sessions WHERE digest=?", (digest,))
+        rows = self._db.read("SELECT name, made, seen FROM sessions WHERE digest=?", (digest,))
         return Session(**dict(rows[0])) if rows else None
 
     def see(self, digest: str, now: float) -> None:
         """It is used."""
-        self._write("UPDATE sessions SET seen=? WHERE digest=?", (now, digest))
+        self._db.write("UPDATE sessions SET seen=? WHERE digest=?", (now, digest))
 
     def end(self, digest: str) -> None:
         """Log out."""
-        self._write("DELETE FROM sessions WHERE digest=?", (digest,))
+        self._db.write("DELETE FROM sessions WHERE digest=?", (digest,))
 
     def end_sessions(self, *, unless: Sequence[str] = (), made_before: float | None = None) -> None:
         """End all logins but those of these names; with `made_before` those alone that are older, whoever's."""
-        with self._change() as db:
+        with self._db.change() as db:
             if made_before is not None:
                 db.execute("DELETE FROM sessions WHERE seen<?", (made_before,))
             else:
@@ -136,48 +118,25 @@ class AccountStore:
 
     def add_token(self, digest: str, name: str, label: str) -> int:
         """Keep a token; its id."""
-        return self._write(
+        return self._db.write(
             "INSERT INTO tokens (digest, name, label, made) VALUES (?,?,?,?)", (digest, name, label, time.time())
         )
 
     def tokens(self, name: str) -> list[Token]:
         """Those of that account."""
-        rows = self._read("SELECT id, name, label, made, seen FROM tokens WHERE name=? ORDER BY id", (name,))
+        rows = self._db.read("SELECT id, name, label, made, seen FROM tokens WHERE name=? ORDER BY id", (name,))
         return [Token(**dict(row)) for row in rows]
 
     def token(self, digest: str) -> Token | None:
         """The one of that digest."""
-        rows = self._read("SELECT id, name, label, made, seen FROM tokens WHERE digest=?", (digest,))
+        rows = self._db.read("SELECT id, name, label, made, seen FROM tokens WHERE digest=?", (digest,))
         return Token(**dict(rows[0])) if rows else None
 
     def use_token(self, token_id: int, now: float) -> None:
         """It is used."""
-        self._write("UPDATE tokens SET seen=? WHERE id=?", (now, token_id))
+        self._db.write("UPDATE tokens SET seen=? WHERE id=?", (now, token_id))
 
     def remove_token(self, token_id: int, name: str) -> bool:
         """Forget it; whether that account had it."""
-        with self._change() as db:
+        with self._db.change() as db:
             return db.execute("DELETE FROM tokens WHERE id=? AND name=?", (token_id, name)).rowcount > 0
-
-    # -- the database --
-
-    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
-
-    def _write(self, statement: str, values: Sequence[Any]) -> int:
-        with self._change() as db:
-            return db.execute(statement, values).lastrowid or 0
-
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StorageError(f"The accounts cannot be written: {error}. Check the disk.") from error
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")

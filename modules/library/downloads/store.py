@@ -2,18 +2,15 @@
 
 import logging
 import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
-from modules.core.errors import StorageError
+from modules.core.database import Database
 from modules.library.downloads.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -48,33 +45,15 @@ class DownloadStore:
     """The database. Safe to use from several threads; one process owns it."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._db = _open(path)
-            except sqlite3.OperationalError:
-                raise  # locked, no right to, no room
-            except sqlite3.DatabaseError as error:
-                aside = path.with_name(f"{path.name}.broken")
-                log.warning(
-                    "%s cannot be read (%s): it is kept as %s, and a new one begun", path.name, error, aside.name
-                )
-                path.replace(aside)
-                self._db = _open(path)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(
-                f'The list of downloads "{path}" cannot be opened: {error}. Check the folder, or choose another --data-dir.'
-            ) from error
+        self._db = Database(path, SCHEMA, "The list of downloads", renews=True)
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     def add(self, plan: Plan) -> Download:
         """A new row at the end of the queue."""
-        with self._change() as db:
+        with self._db.change() as db:
             place = db.execute("SELECT COALESCE(MAX(place), 0) + 1 FROM downloads").fetchone()[0]
             row = (uuid.uuid4().hex, place, "queued", plan.model_dump_json(), plan.size, time.time())
             db.execute("INSERT INTO downloads (id, place, state, plan, size, added) VALUES (?,?,?,?,?,?)", row)
@@ -93,67 +72,35 @@ class DownloadStore:
     def set_state(self, download_id: str, state: State, message: str = "") -> None:
         """The row has that state now."""
         ended = time.time() if state in ("done", "failed", "cancelled") else None
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute(
                 "UPDATE downloads SET state=?, message=?, ended=? WHERE id=?", (state, message, ended, download_id)
             )
 
     def note_progress(self, download_id: str, received: int, size: int | None) -> None:
         """How far it has come."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("UPDATE downloads SET received=?, size=? WHERE id=?", (received, size, download_id))
 
     def put_first(self, download_id: str) -> None:
         """Before all others."""
-        with self._change() as db:
+        with self._db.change() as db:
             first = "(SELECT MIN(place) - 1 FROM downloads)"
             db.execute(f"UPDATE downloads SET place={first} WHERE id=?", (download_id,))
 
     def rename(self, download_id: str, plan: Plan) -> None:
         """The plan has another name now."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("UPDATE downloads SET plan=? WHERE id=?", (plan.model_dump_json(), download_id))
 
     def remove(self, download_id: str) -> None:
         """Forget the row."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("DELETE FROM downloads WHERE id=?", (download_id,))
 
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StorageError(
-                    f"The list of downloads cannot be written: {error}. Check the disk of the data folder."
-                ) from error
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-
     def _rows(self, where: str, *values: Any) -> list[Download]:
-        with self._lock:
-            try:
-                rows = self._db.execute(f"SELECT * FROM downloads {where}", values).fetchall()
-            except sqlite3.Error as error:
-                raise StorageError(f"The list of downloads cannot be read: {error}.") from error
+        rows = self._db.read(f"SELECT * FROM downloads {where}", values)
         return [found for row in rows if (found := _download(row))]
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    try:
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.executescript(SCHEMA)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
 
 
 def _download(row: sqlite3.Row) -> Download | None:
