@@ -148,7 +148,7 @@ AXES = (
     _field("Refiner checkpoint", "text", "refiner_checkpoint", cost=1.0, choices="refiners", bare=True),
     _field("Refiner switch at", "number", "refiner_switch_at"),
     _option("RNG source", "text", "randn_source", choices="sources"),
-    _option("FP8 mode", "text", "fp8_storage", cost=0.9),
+    _option("FP8 mode", "text", "fp8_storage", cost=0.9, choices="float8"),
     Axis(name="Size", kind="size"),
     *(
         Axis(name=f"[ControlNet] {name}", kind=kind, field="control", unit=unit, choices="switch" * (kind == "switch"))

@@ -162,7 +162,6 @@ def test_a_seed_axis_draws_what_is_left_to_chance_once():
         ({}, {"x_type": "Size", "x_values": "large"}, '"large" is no size'),
         ({}, {"x_type": "Size", "x_values": "10x64"}, 'X axis "Size".*width is "?10'),
         ({}, {"y_type": "Steps", "y_values": "0"}, 'Y axis "Steps".*steps is 0'),
-        ({}, {"x_type": "FP8 mode", "x_values": "Enable"}, "not part of this version"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_numbers(request_values, given, words):

@@ -133,6 +133,7 @@ class ScriptPanel:
             "checkpoints": checkpoints,
             "refiners": [NONE, *checkpoints],
             "sources": ["GPU", "CPU", "NV"],
+            "float8": ["Disable", "Enable for SDXL", "Enable"],
             "restorers": [*RESTORERS, NONE],
             "switch": SWITCHES,
         }.get(axis.choices, [])
