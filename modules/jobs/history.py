@@ -1,13 +1,11 @@
 """The prompts that each user has submitted, in the database of jobs: every pair once, newest first."""
 
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from modules.core.database import Database
 from modules.core.errors import NotFound, StorageError
 
 KEPT = 1000
@@ -38,16 +36,11 @@ class PromptHistory:
     """Safe to use from several threads. All methods raise StorageError for a database that cannot be written."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        self._db: sqlite3.Connection | None = None
+        self._db = Database(path, SCHEMA, "The prompt history")
 
     def close(self) -> None:
-        """Let go of the database; it is opened again when needed."""
-        with self._lock:
-            if self._db:
-                self._db.close()
-                self._db = None
+        """Close the database; the history is of no use afterwards."""
+        self._db.close()
 
     def add(
         self, user: str, prompt: str, negative_prompt: str, *, used: float | None = None, pinned: bool = False
@@ -56,7 +49,7 @@ class PromptHistory:
         if not (prompt.strip() or negative_prompt.strip()):
             return
         at = time.time() if used is None else used
-        with self._change() as db:
+        with self._db.change() as db:
             known = db.execute(
                 "SELECT id FROM prompts WHERE user=? AND prompt=? AND negative_prompt=?",
                 (user, prompt, negative_prompt),
@@ -78,10 +71,7 @@ class PromptHistory:
     def list(self, user: str, search: str = "") -> list[Pair]:
         """That user's pairs with all these words in either text: the pinned ones, then the others, newest first."""
         words = search.casefold().split()
-        with self._change() as db:
-            rows = db.execute(
-                "SELECT * FROM prompts WHERE user=? ORDER BY pinned DESC, used DESC, id DESC", (user,)
-            ).fetchall()
+        rows = self._db.read("SELECT * FROM prompts WHERE user=? ORDER BY pinned DESC, used DESC, id DESC", (user,))
         pairs = [_pair(row) for row in rows]
         return [
             pair for pair in pairs if all(word in f"{pair.prompt}\n{pair.negative_prompt}".casefold() for word in words)
@@ -89,7 +79,7 @@ class PromptHistory:
 
     def pin(self, user: str, id: int, wish: bool) -> None:
         """Keep a pair whatever comes, or no longer. Raises NotFound, and StorageError for too many."""
-        with self._change() as db:
+        with self._db.change() as db:
             pinned = db.execute("SELECT count(*) FROM prompts WHERE user=? AND pinned=1", (user,)).fetchone()[0]
             if wish and pinned >= PINNED:
                 raise StorageError(f"{PINNED} prompts are pinned already. Unpin one first.")
@@ -98,34 +88,14 @@ class PromptHistory:
 
     def delete(self, user: str, id: int) -> None:
         """Forget a pair. Raises NotFound."""
-        with self._change() as db:
+        with self._db.change() as db:
             changed = db.execute("DELETE FROM prompts WHERE user=? AND id=?", (user, id)).rowcount
         _check(changed)
 
     def clear(self, user: str, *, pinned: bool = False) -> None:
         """Forget what that user submitted; what is pinned only if it is said."""
-        with self._change() as db:
+        with self._db.change() as db:
             db.execute("DELETE FROM prompts WHERE user=? AND pinned <= ?", (user, pinned))
-
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction."""
-        with self._lock:
-            try:
-                db = self._db = self._db or _opened(self._path)
-                with db:
-                    yield db
-            except sqlite3.Error as error:
-                raise StorageError(
-                    f'The prompt history in "{self._path}" cannot be used: {error}. Check the folder and its disk.'
-                ) from error
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-    db.row_factory = sqlite3.Row
-    db.executescript(SCHEMA)
-    return db
 
 
 def _pair(row: sqlite3.Row) -> Pair:

@@ -301,6 +301,8 @@ def test_options(client, service):
     }  # no such things in A1111
     unrecorded = (
         "grid_format",
+        "save_images_before_face_restoration",
+        "grid_zip_filename_pattern",
         "sd_vae_",
         "infotext_styles",
         "extra_networks_",

@@ -27,8 +27,9 @@ def test_every_pair_once_and_newest_first(history, tmp_path):
     assert texts(history, search="%") == []
     assert texts(history, "bob") == []
     assert texts(history, "Ann") == texts(history)
+    pairs = texts(history)
     history.close()
-    assert texts(PromptHistory(tmp_path / "jobs.sqlite3")) == texts(history)
+    assert texts(PromptHistory(tmp_path / "jobs.sqlite3")) == pairs
 
 
 def test_pinned_ones_stay(history, monkeypatch):
