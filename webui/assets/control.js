@@ -21,6 +21,7 @@ class Control {
     const [settings, modules, types, names] = await Promise.all(wanted.map((path) => asked(path)));
     const labels = Object.fromEntries(names.module_list.map((name, i) => [name, modules.module_list[i]]));
     Object.assign(this, { modules: modules.module_detail, types: types.control_types, labels });
+    await this.learn();
     this.root.replaceChildren();
     this.units = [];
     const panels = make("div", { className: "unit-panels" });
@@ -35,6 +36,13 @@ class Control {
     if (this.waiting !== undefined) this.show(this.waiting);
     await Promise.all(this.units.map((unit) => unit.restore(this.kept[unit.number] ?? {})));
     if (this.waiting !== undefined) this.tell(); // before the form is filled nothing is known to be changed
+  }
+
+  // What preprocessors need that is not here; without an answer, nothing.
+  async learn() {
+    const answer = await fetch(new URL("atelier/preprocessors", document.baseURI)).catch(() => null);
+    const { preprocessors } = answer?.ok ? await answer.json() : { preprocessors: [] };
+    this.needs = Object.fromEntries(preprocessors.flatMap((entry) => [[entry.name, entry], [entry.label, entry]]));
   }
 
   say = (text) => tabs[this.tab].panel?.say(text);
@@ -78,7 +86,8 @@ class Control {
 
   async refresh() {
     this.types = (await asked("control_types")).control_types;
-    for (const unit of this.units) unit.fillMenus();
+    await this.learn();
+    for (const unit of this.units) unit.refill();
   }
 
   // All pictures are at the server. Throws an Error with a sentence.

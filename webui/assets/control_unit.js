@@ -49,7 +49,7 @@ export class Unit {
       inpaint_crop_input_image: check("Crop input image based on A1111 mask", `${this.id}_crop`, changed),
     };
     this.own = {
-      preview: check("Allow Preview", `${this.id}_preview`, () => this.seen()),
+      preview: check("Allow Preview", `${this.id}_preview`, changed),
       region: check("Effective Region Mask", `${this.id}_region`, changed),
       asInput: check("Preview as Input", `${this.id}_as_input`, changed),
       independent: check("Upload independent control image", `${this.id}_upload_independent`, changed),
@@ -61,12 +61,17 @@ export class Unit {
     this.panel.append(
       row(f.enabled, f.low_vram, f.pixel_perfect, this.own.preview, this.own.region, this.own.asInput, ...(img2img ? [this.own.independent, f.inpaint_crop_input_image] : [])),
       this.modes.root, this.buildPictures(), f.control_type.root,
-      row(f.module, this.tool("💥", "Run preprocessor", () => this.run()), f.model, this.tool("🔄", "Look for models again", () => this.control.refresh())),
+      row(f.module, this.tool("💥", "Run preprocessor", () => this.run()), this.buildFetch(), f.model, this.tool("🔄", "Look for models again", () => this.control.refresh())),
       f.union_control_type.root, row(f.weight, f.guidance_start, f.guidance_end), row(f.processor_res, f.threshold_a, f.threshold_b),
       f.weight_type.root, f.composition_weight.root, f.control_mode.root, f.resize_mode.root, f.hr_option.root,
     );
     f.hr_option.root.hidden = img2img;
     this.set({});
+  }
+
+  buildFetch() {
+    this.fetch = button("Download", "", () => this.download(), { hidden: true, id: `${this.id}_download` });
+    return { root: this.fetch };
   }
 
   tool = (text, title, act) => ({ root: button(text, title, act, { className: "tool" }) });
@@ -78,7 +83,7 @@ export class Unit {
     this.shown = make("img", { alt: "What the preprocessor makes of the picture", hidden: true });
     this.preview = make("div", { className: "preview", hidden: true }, this.shown, make("p", { textContent: "💥 runs the preprocessor." }));
     this.names = make("p", { className: "names" });
-    this.several = make("div", { className: "several" }, button("Choose pictures", "Several pictures", () => this.pick()), this.names);
+    this.several = make("div", { className: "several" }, button("Choose pictures", "Several pictures", () => this.pick()), button("Choose a folder", "Input Directory: all its pictures, in the order of their names", () => this.pick(true)), this.names);
     this.tools = row(
       this.tool("📝", "Open new canvas", () => this.blank()),
       this.tool("⤴", "Send dimensions to stable diffusion", () => this.sendSize()),
@@ -94,11 +99,13 @@ export class Unit {
     f.control_type.value = given.control_type;
     this.fillMenus();
     for (const [name, field] of Object.entries(f)) if (name in given && !["threshold_a", "threshold_b", "processor_res"].includes(name)) field.value = given[name];
-    f.module.value = this.labelled(given.module);
+    const { own, module } = this.control.kept[this.number] ?? {};
+    f.module.value = own?.asInput && given.module === "none" && module ? module : this.labelled(given.module); // whose preview is the input
     f.model.value = this.titled(given.model);
     this.modes.value = MODES.find(([mode]) => mode === (given.input_mode ?? "simple"))[1];
     this.showSliders();
     for (const name of ["threshold_a", "threshold_b", "processor_res"]) if (Number(given[name] ?? -1) >= 0) f[name].value = given[name];
+    this.filter();
     this.seen();
   }
 
@@ -119,6 +126,14 @@ export class Unit {
   changed() {
     this.seen();
     this.control.tell();
+    const own = Object.fromEntries(Object.entries(this.own).filter(([name]) => name !== "region").map(([name, field]) => [name, field.value]));
+    const module = this.fields.module.value;
+    if (module !== this.keys.module || JSON.stringify(own) !== JSON.stringify(this.keys.own)) this.keep({ own, module });
+  }
+
+  keep(more) {
+    Object.assign(this.keys, more);
+    this.control.keep(this.number, this.keys);
   }
 
   labelled = (name) => this.control.labels[name] ?? name;
@@ -134,7 +149,17 @@ export class Unit {
     this.fields.model.fill(type.model_list);
   }
 
+  // The menus anew, with what is chosen in them.
+  refill() {
+    const { module, model } = this.fields;
+    const chosen = [module.value, model.value];
+    this.fillMenus();
+    [module.value, model.value] = chosen;
+    this.seen();
+  }
+
   chooseType() {
+    this.keep({ control_type: this.fields.control_type.value });
     const type = this.control.types[this.fields.control_type.value];
     this.fillMenus();
     this.fields.module.value = type.default_option;
@@ -166,6 +191,9 @@ export class Unit {
     this.regionEditor.root.hidden = !this.own.region.value;
     this.preview.hidden = !this.own.preview.value;
     this.tab.classList.toggle("on", f.enabled.value);
+    const missing = this.control.needs[f.module.value]?.missing ?? [];
+    this.fetch.hidden = !missing.length;
+    this.fetch.title = `Fetch what it needs: ${missing.map(({ file, size }) => `${file} (${Math.max(1, Math.round(size / 1e6))} MB)`).join(", ")}`;
   }
 
   select(chosen) {
@@ -215,6 +243,8 @@ export class Unit {
 
   async restore(keys) {
     this.keys = keys;
+    for (const [name, value] of Object.entries(keys.own ?? {})) this.own[name].value = value;
+    this.filter();
     const [image, drawing, region] = await Promise.all([keys.image, keys.drawing, keys.effective_region_mask].map((key) => key && blobs.get(key)));
     if (image && (await this.editor.show(image, drawing))) {
       this.hashes.image = await send(image).catch(() => null);
@@ -224,17 +254,69 @@ export class Unit {
       this.own.region.value = true;
       this.hashes.effective_region_mask = await send(region).catch(() => null);
     }
+    await this.restoreSeveral(keys.images ?? []);
+    await this.restorePreview(keys.preview);
     this.seen();
   }
 
-  async pick() {
-    const files = await pickFiles("image/*", true);
+  async restoreSeveral(kept) {
+    for (const { key, name } of kept) {
+      const blob = await blobs.get(key);
+      const hash = blob && (await send(blob, name).catch(() => null));
+      if (hash) this.images.push(hash);
+    }
+    this.name(this.images.length === kept.length ? kept : []);
+    if (this.images.length !== kept.length) this.images = [];
+  }
+
+  async restorePreview(key) {
+    const made = key && (await blobs.get(key));
+    if (!made) return;
+    this.showPreview(made);
+    this.hashes.preview = await send(made).catch(() => null);
+  }
+
+  // The filter that was chosen last, if what is chosen now is in it.
+  filter() {
+    const type = this.keys.control_type;
+    const { module_list: modules = [], model_list: models = [] } = this.control.types[type] ?? {};
+    if (!modules.includes(this.fields.module.value) || !models.includes(this.fields.model.value)) return;
+    this.fields.control_type.value = type;
+    this.refill();
+  }
+
+  name(files) {
+    this.names.textContent = files.map(({ name }) => name).join(", ");
+  }
+
+  async pick(folder = false) {
+    const all = await pickFiles("image/*", true, folder);
+    const files = all.filter(({ type }) => type.startsWith("image/"));
+    if (folder) files.sort((a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath));
+    if (!files.length) return all.length ? this.control.say("There is no picture in that folder. Choose another.") : undefined;
     this.images = [];
     this.busy = this.busy.then(async () => {
       for (const file of files) this.images.push(await send(file, file.name));
-      this.names.textContent = files.map(({ name }) => name).join(", ");
+      const old = this.keys.images ?? [];
+      const images = [];
+      for (const file of files) images.push({ key: await blobs.put(file), name: file.name });
+      this.keep({ images });
+      for (const { key } of old) await blobs.remove(key);
+      this.name(files);
       this.changed();
     }).catch((error) => this.control.say(error.message));
+  }
+
+  showPreview(made) {
+    if (this.shown.src) URL.revokeObjectURL(this.shown.src);
+    Object.assign(this.shown, { src: URL.createObjectURL(made), hidden: false });
+  }
+
+  async download() {
+    const { name } = this.control.needs[this.fields.module.value];
+    const answer = await fetch(new URL(`atelier/preprocessors/${encodeURIComponent(name)}/download`, document.baseURI), { method: "POST" }).catch(() => null);
+    const told = await answer?.json().catch(() => null);
+    this.control.say(answer?.ok ? "It is in the list of downloads (tab Models). Run the preprocessor when it is here; 🔄 looks again." : (told?.detail ?? "The download cannot be begun. Is the server running?"));
   }
 
   async blank() {
@@ -268,8 +350,11 @@ export class Unit {
       const told = await asked("detect", { controlnet_module: this.fields.module.value ?? module, controlnet_input_images: [await base64(blob)], controlnet_masks: masks, controlnet_processor_res: processor_res, controlnet_threshold_a: threshold_a, controlnet_threshold_b: threshold_b });
       if (!told.images.length) return this.control.say(told.texts?.[0] ?? "This preprocessor makes no picture.");
       const made = await (await fetch(`data:image/png;base64,${told.images[0]}`)).blob();
-      Object.assign(this.shown, { src: URL.createObjectURL(made), hidden: false });
+      this.showPreview(made);
       this.hashes.preview = await send(made);
+      const old = this.keys.preview;
+      this.keep({ preview: await blobs.put(made) });
+      if (old) await blobs.remove(old);
       this.changed();
     } catch (error) {
       this.control.say(error.message);

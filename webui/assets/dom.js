@@ -16,9 +16,9 @@ export const button = (text, title, onclick, values = {}) =>
   make("button", { type: "button", textContent: text, title, onclick, ...(/[a-z]/i.test(text) ? {} : { "aria-label": title }), ...values });
 
 // The files that the user picks; none if the dialog is closed.
-export function pickFiles(accept, multiple = false) {
+export function pickFiles(accept, multiple = false, folder = false) {
   return new Promise((resolve) => {
-    const input = make("input", { type: "file", accept, multiple });
+    const input = make("input", { type: "file", accept, multiple, webkitdirectory: folder });
     input.addEventListener("change", () => resolve([...input.files]));
     input.addEventListener("cancel", () => resolve([]));
     input.click();
