@@ -229,3 +229,38 @@ def lllite_tensors(lites: dict[str, Lite], *, original: bool = True) -> dict[str
         for key, value in lite.state_dict().items():
             found[f"lllite_unet_{theirs.replace('.', '_')}.{key}"] = value.clone()
     return found
+
+
+def style_tensors(
+    context: int = 64, seed: int = 8, *, width: int = 64, words: int = 4, layers: int = 2
+) -> dict[str, Tensor]:
+    """A T2I style adapter in the layout of its file: it reads features of `width` and gives words of `context`."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator) * 0.2
+
+    def norm(name: str) -> dict[str, Tensor]:
+        return {f"{name}.weight": 1 + some(width), f"{name}.bias": some(width)}
+
+    found = {
+        "style_embedding": some(1, words, width),
+        "proj": some(width, context),
+        **norm("ln_pre"),
+        **norm("ln_post"),
+    }
+    for n in range(layers):
+        block = f"transformer_layes.{n}"
+        found |= {
+            f"{block}.attn.in_proj_weight": some(3 * width, width),
+            f"{block}.attn.in_proj_bias": some(3 * width),
+            f"{block}.attn.out_proj.weight": some(width, width),
+            f"{block}.attn.out_proj.bias": some(width),
+            f"{block}.mlp.c_fc.weight": some(4 * width, width),
+            f"{block}.mlp.c_fc.bias": some(4 * width),
+            f"{block}.mlp.c_proj.weight": some(width, 4 * width),
+            f"{block}.mlp.c_proj.bias": some(width),
+            **norm(f"{block}.ln_1"),
+            **norm(f"{block}.ln_2"),
+        }
+    return found

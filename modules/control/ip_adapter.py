@@ -18,6 +18,9 @@ from modules.families.source import without_prefix
 from modules.patches.hooks import Hooks
 
 WEAK, LEAST = 0.2, 0.05
+FACE = 512
+"""Width of a face's embedding, by which adapters for faces go."""
+
 _LAYER = re.compile(r"ip_adapter\.(\d+)\.to_(k|v)_ip\.weight")
 
 
@@ -52,6 +55,10 @@ def build_ip_adapter(tensors: Mapping[str, Tensor], compute: Compute, file: Path
     from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 
     told = without_prefix(tensors, "image_proj.")
+    if "proj_in.weight" in told and told["proj_in.weight"].shape[-1] == FACE:
+        raise ModelFileError(
+            f'"{file.name}" is Instant-ID\'s IP-Adapter, which goes by faces; this version cannot look for them. Choose another.'
+        )
     if not any(name in told for name in ("proj.weight", "proj.3.weight", "proj_in.weight")) or any(
         name.startswith("perceiver_resampler") for name in told
     ):

@@ -26,6 +26,9 @@ LABELS = {
 }
 """A loaded model's family, and what users call it."""
 
+UNETS = ("sd1", "sd2", "sdxl")
+"""The families that have a U-Net."""
+
 _WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl"}
 """Width of the text that cross attention reads -> family."""
 
@@ -52,8 +55,8 @@ class Kind:
 
     @property
     def label(self) -> str:
-        """The family as users call it."""
-        return LABELS.get(self.family, self.family or "any family")
+        """The family as users call it, or all whose U-Nets it may be for."""
+        return " or ".join(LABELS[family] for family in ((self.family,) if self.family else UNETS))
 
 
 def kind_of(shapes: Shapes, file: Path) -> Kind:
@@ -112,7 +115,7 @@ def _ip_adapter(shapes: Shapes) -> Kind | None:
 def _t2i(shapes: Shapes) -> Kind | None:
     names = {name.removeprefix("adapter."): shape for name, shape in shapes.items()}
     if "style_embedding" in names and "ln_pre.weight" in names:
-        return Kind(name=T2I_STYLE, family="sd1")
+        return Kind(name=T2I_STYLE, family=_WIDTHS.get(names.get("proj", (0, 0))[1], ""))
     first = names.get("conv_in.weight") or names.get("body.0.in_conv.weight")
     if first is None or not any(name.startswith("body.0.") for name in names):
         return None

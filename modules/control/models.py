@@ -18,13 +18,16 @@ from modules.control.kinds import (
     LABELS,
     LLLITE,
     T2I,
+    T2I_STYLE,
     TRANSFORMER,
+    UNETS,
     UNION,
     Kind,
     kind_of,
 )
 from modules.control.lllite import LLLite, build_lllite
 from modules.control.networks import ControlNetwork
+from modules.control.t2i_style import StyleAdapter, build_style
 from modules.control.transformers.flux import build_flux
 from modules.control.transformers.network import TokenNetwork
 from modules.control.transformers.qwen_image import build_qwen_image
@@ -39,7 +42,7 @@ from modules.families.model import LoadedModel
 from modules.families.weights import read_weights, shapes_of
 from modules.library.controls import ControlFiles
 
-Network = ControlNetwork | TokenNetwork | IPAdapter | LLLite
+Network = ControlNetwork | TokenNetwork | IPAdapter | LLLite | StyleAdapter
 
 TOKEN_BUILDERS: dict[str, Callable[..., TokenNetwork]] = {
     "sd3": build_sd3,
@@ -54,6 +57,7 @@ BUILDERS: dict[str, Callable[..., Network]] = {
     T2I: build_adapter,
     IP_ADAPTER: build_ip_adapter,
     LLLITE: build_lllite,
+    T2I_STYLE: build_style,
 }
 
 
@@ -118,9 +122,9 @@ class ControlModels:
         check_sizes(found, field, model)
         return found
 
-    def vision(self, adapter: IPAdapter, who: str) -> Any:
-        """The vision network that an image prompt goes by; the last one is kept. Raises ModelFileError."""
-        path = find_vision(self._paths, adapter.embedded, whole=adapter.whole, who=who)
+    def vision(self, width: int, who: str, *, whole: bool) -> Any:
+        """The vision network whose vectors, or of all places whose features, are that wide; the last one is kept. Raises ModelFileError."""
+        path = find_vision(self._paths, width, whole=whole, who=who)
         if self._vision is None or self._vision[0] != path:
             self._vision = path, open_vision(path, self._compute.device)
         return self._vision[1]
@@ -149,8 +153,8 @@ class ControlModels:
 
 def check_family(name: str, kind: Kind, field: str, model: LoadedModel) -> None:
     """Raise InputError naming both families unless they are the same."""
-    known = model.family in LABELS
-    if (kind.family and kind.family != model.family) or not known:
+    fits = kind.family == model.family or (not kind.family and model.family in UNETS)
+    if not fits or model.family not in LABELS:
         label = LABELS.get(model.family, model.family)
         raise InputError(
             field,
@@ -168,6 +172,9 @@ def check_sizes(control: LoadedControl, field: str, model: LoadedModel) -> None:
     if isinstance(network, LLLite):
         network.places(model, control.name, field)
         return
+    if isinstance(network, StyleAdapter):
+        _check_words(control, network, field, model)
+        return
     if isinstance(network, TokenNetwork):
         found, what = network.sizes(model.backbone), "transformer"
     else:
@@ -182,6 +189,16 @@ def check_sizes(control: LoadedControl, field: str, model: LoadedModel) -> None:
                 f'{field} is "{control.name}", made beside a {what} whose {name} is {ours}; that of "{model.name}" has '
                 f"{theirs}. Choose a control model for this checkpoint.",
             )
+
+
+def _check_words(control: LoadedControl, adapter: StyleAdapter, field: str, model: LoadedModel) -> None:
+    width = model.backbone.config.cross_attention_dim
+    if adapter.context != width:
+        raise InputError(
+            field,
+            f'{field} is "{control.name}", whose words are {adapter.context} wide; the U-Net of "{model.name}" reads words of {width}. '
+            "Choose a control model for this checkpoint.",
+        )
 
 
 def _plain(config: Any, name: str) -> Any:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from modules.families.unet import Call
 from modules.requests.control import CONTROL_MODES, HIRES_OPTIONS, ControlUnit
 from modules.sampling.view import Box, Row
 
@@ -36,7 +35,6 @@ class Moment:
     cell: int
     part: float = 0.0
     rows: Sequence[Row] = ()
-    call: Call | None = None
     aside: bool = False
     own: int = 0
 

@@ -11,6 +11,8 @@ from torch.nn.functional import interpolate
 
 from modules.control.networks import ControlNetwork, Residuals
 from modules.control.reference import References
+from modules.control.revision import Revisions
+from modules.control.t2i_style import StyleWords
 from modules.control.transformers.network import PATCH, TokenNetwork
 from modules.control.turns import CONTROL_FIRST, Clock, Moment, Turn, cut
 from modules.families.adding import Added, TokenCall
@@ -65,7 +67,7 @@ class WorkingUnit(Turn):
 
 class Units:
     """All units of one run, as what a U-Net is called with besides. `moment` is told of every call, for those that work inside;
-    `references` look at it."""
+    `references` look at it, once `revisions` and `styles` have changed what it tells of the prompt."""
 
     def __init__(
         self,
@@ -75,9 +77,13 @@ class Units:
         moment: Moment,
         *,
         references: References | None = None,
+        styles: Sequence[StyleWords] = (),
+        revisions: Revisions | None = None,
     ) -> None:
         self._units = units
         self._references = references
+        self._styles = styles
+        self._revisions = revisions
         self._view = view
         self._clock = clock
         self._moment = moment
@@ -85,12 +91,19 @@ class Units:
     def __call__(self, call: Call) -> dict[str, Any]:
         """See families.unet.Adds."""
         moment = self._moment
-        moment.call, moment.part, moment.rows = call, self._clock.part, self._view.rows(len(call.x))
+        moment.part, moment.rows = self._clock.part, self._view.rows(len(call.x))
+        given = call
+        if self._revisions:
+            call = self._revisions.changed(call, moment)
+        for style in self._styles:
+            call = style.changed(call, moment.rows) if style.counts(moment.part) else call
         if self._references:
             self._references.look(call)
         active = [unit for unit in self._units if unit.counts(moment.part)]
         found = [unit.residuals(call, moment.rows, moment.cell) for unit in active]
         more: dict[str, Any] = {}
+        if call is not given:
+            more = {"encoder_hidden_states": call.context, "class_labels": call.labels}
         if nets := [one for one in found if one.down]:
             more["down_block_additional_residuals"] = _sums([one.down for one in nets])
             more["mid_block_additional_residual"] = reduce(

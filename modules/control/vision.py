@@ -70,8 +70,9 @@ def open_vision(path: Path, device: torch.device) -> Any:
     return filled(network, tensors, device, torch.float32)
 
 
-def look(network: Any, pixels: NDArray[np.uint8] | None, *, whole: bool) -> Tensor:
-    """What it says of a picture, uint8 (H, W, 3), or of none: the features of its last layer but one (1, N, C), or its vector (1, P)."""
+def look(network: Any, pixels: NDArray[np.uint8] | None, *, whole: bool, last: bool = False) -> Tensor:
+    """What it says of a picture, uint8 (H, W, 3), or of none: the features of its last layer but one (1, N, C), or the `last` one, or its
+    vector (1, P)."""
     side = network.config.image_size
     seen = torch.zeros(1, 3, side, side)
     if pixels is not None:
@@ -81,4 +82,5 @@ def look(network: Any, pixels: NDArray[np.uint8] | None, *, whole: bool) -> Tens
     elif not whole:
         return torch.zeros(1, network.config.projection_dim)
     found = network(pixel_values=seen.to(next(network.parameters()).device), output_hidden_states=True)
-    return (found.hidden_states[-2] if whole else found.image_embeds).float().cpu()
+    features = found.last_hidden_state if last else found.hidden_states[-2]
+    return (features if whole else found.image_embeds).float().cpu()

@@ -14,7 +14,9 @@ from modules.control.kinds import CONTROLNET, LABELS
 from modules.control.lllite import LiteUnit, LLLite
 from modules.control.models import LoadedControl
 from modules.control.networks import ControlNetwork
-from modules.control.reference import REFERENCES, Reference, References
+from modules.control.reference import Reference, References
+from modules.control.revision import REVISIONS, Revision, Revisions, augmented, pooled_width
+from modules.control.t2i_style import StyleAdapter, StyleWords
 from modules.control.transformers.network import TokenNetwork, unsoftened
 from modules.control.turns import BALANCED, Clock, Moment
 from modules.control.union import UNKNOWN, Union
@@ -46,6 +48,8 @@ class Controls:
         self._clock = Clock()
         self._pictures = ControlPictures(tools.preprocessors, begun)
         self._words: dict[int, Words] = {}
+        self._styles: dict[int, Tensor] = {}
+        self._vectors: dict[int, Tensor] = {}
         self._latents: dict[tuple[Any, ...], list[Tensor]] = {}
         units = [(n, unit) for n, unit in enumerate(plan.request.control) if unit.active]
         limit = max(plan.options["control_net_model_cache_size"], len(units))
@@ -54,7 +58,9 @@ class Controls:
             alone = _works_alone(number, unit, tools)
             self._pictures.of(number, unit)  # a missing picture is told before anything is loaded
             loaded = None if alone else self._load(number, unit, limit, context)
-            if loaded is None:
+            if loaded is None and unit.module in REVISIONS:
+                pooled_width(f"control.{number}.module", unit.module, model)
+            elif loaded is None:
                 check_reference(number, unit, plan, model)
             elif isinstance(loaded.network, LLLite):
                 check_merging(plan, f'"{loaded.name}"')
@@ -88,11 +94,17 @@ class Controls:
         working: list[WorkingUnit] = []
         inside: list[ImagePrompt | LiteUnit] = []
         shown: list[Reference] = []
+        styles: list[StyleWords] = []
+        revisions: list[Revision] = []
         for number, unit, loaded in self._units:
-            if loaded is None:
+            if loaded is None and unit.module in REVISIONS:
+                revisions.append(self._revision(number, unit, batch))
+            elif loaded is None:
                 shown += self._references(number, unit, batch, size)
             elif isinstance(loaded.network, IPAdapter):
                 inside.append(self._image_prompt(number, unit, loaded.name, loaded.network, batch, size))
+            elif isinstance(loaded.network, StyleAdapter):
+                styles.append(self._style(number, unit, loaded.name, loaded.network, batch))
             elif isinstance(loaded.network, LLLite):
                 inside += self._lites(number, unit, loaded.name, loaded.network, batch, size)
             else:
@@ -102,7 +114,15 @@ class Controls:
             references = References(
                 shown, model.backbone, self._clock, moment, levels.sigma, inpainting=model.inpainting
             )
-        adds: Any = Units(working, view, self._clock, moment, references=references)
+        adds: Any = Units(
+            working,
+            view,
+            self._clock,
+            moment,
+            references=references,
+            styles=styles,
+            revisions=Revisions(revisions) if revisions else None,
+        )
         if any(isinstance(one.network, TokenNetwork) for one in working):
             adds = TokenUnits(working, view, self._clock, moment.cell)
         with hooks() as hook:
@@ -172,6 +192,29 @@ class Controls:
             mask = mask_of(unit, number, size)
             yield Reference(unit=unit, hires=self._hires, latents=group, seeds=batch.seeds, mask=mask)
 
+    def _style(self, number: int, unit: ControlUnit, name: str, adapter: StyleAdapter, batch: Batch) -> StyleWords:
+        """The unit's pictures as words behind the prompt; those that count together are all said."""
+        if number not in self._styles:
+            vision = self._tools.controls.vision(adapter.embedded, name, whole=True)
+            seen = [look(vision, one[:, :, :3], whole=True, last=True) for one in self._pictures.of(number, unit)]
+            self._styles[number] = adapter.words(torch.cat(seen))
+        words = _in_turn(unit, self._styles[number], batch)
+        return StyleWords(
+            unit=unit, hires=self._hires, words=words.flatten(0, 1)[None] if unit.input_mode == "merge" else words
+        )
+
+    def _revision(self, number: int, unit: ControlUnit, batch: Batch) -> Revision:
+        """The unit's pictures as vectors; of those that count together the mean."""
+        if number not in self._vectors:
+            width = pooled_width(f"control.{number}.module", unit.module, self._model)
+            vision = self._tools.controls.vision(width, unit.module, whole=False)
+            seen = [look(vision, one[:, :, :3], whole=False) for one in self._pictures.of(number, unit)]
+            self._vectors[number] = torch.cat(seen)
+        vectors = augmented(_in_turn(unit, self._vectors[number], batch), unit.threshold_a, batch.seeds[0])
+        if unit.input_mode == "merge":
+            vectors = vectors.mean(dim=0, keepdim=True)
+        return Revision(unit=unit, hires=self._hires, vectors=vectors)
+
     def _encoded(self, pixels: Tensor) -> Tensor:
         """Their most likely latents (1, C, h, w), on the CPU."""
         model = self._model
@@ -183,7 +226,7 @@ class Controls:
     ) -> ImagePrompt:
         """The unit's pictures as words; those that count together are all said."""
         if number not in self._words:
-            vision = self._tools.controls.vision(adapter, name)
+            vision = self._tools.controls.vision(adapter.embedded, name, whole=adapter.whole)
             seen = [look(vision, one[:, :, :3], whole=adapter.whole) for one in self._pictures.of(number, unit)]
             self._words[number] = adapter.words(torch.cat(seen), look(vision, None, whole=adapter.whole))
         words = self._words[number]
@@ -192,8 +235,7 @@ class Controls:
             shown, nothing = words.shown.flatten(0, 1)[None], words.nothing.repeat(1, count, 1)
             words = Words(shown=shown, nothing=nothing)
         elif unit.input_mode == "batch":
-            count = len(words.shown)
-            words = replace(words, shown=words.shown[[position % count for position in batch.positions]])
+            words = replace(words, shown=_in_turn(unit, words.shown, batch))
         mask = mask_of(unit, number, size)
         return ImagePrompt(unit=unit, hires=self._hires, adapter=adapter, words=words, mask=mask)
 
@@ -205,16 +247,18 @@ class Controls:
         return next((by_type[kind] for kind in (entry.name, *entry.types) if kind in by_type), UNKNOWN)
 
 
+def _in_turn(unit: ControlUnit, each: Tensor, batch: Batch) -> Tensor:
+    """What was made of the unit's pictures (P, ...), of several in turn that of each picture of the batch."""
+    if unit.input_mode != "batch":
+        return each
+    return each[[position % len(each) for position in batch.positions]]
+
+
 def _works_alone(number: int, unit: ControlUnit, tools: Toolbox) -> bool:
     """Does the unit's preprocessor control by itself, whatever its model? Raises InputError for a unit that lacks one."""
     entry = tools.catalogue.preprocessor(unit.module, f"control.{number}.module")
     if entry.model_free:
-        if entry.name in REFERENCES:
-            return True
-        raise InputError(
-            f"control.{number}.module",
-            f"control.{number}.module is {entry.name}, which this version cannot draw with yet. Turn the unit off.",
-        )
+        return True
     if unit.model.strip() not in ("", NONE):
         return False
     field = f"control.{number}.model"

@@ -35,7 +35,7 @@ class Call(NamedTuple):
 
 
 Adds = Callable[[Call], dict[str, Any]]
-"""More arguments for that call, by the names of diffusers' UNet2DConditionModel: residuals of ControlNets."""
+"""More arguments for that call, or others, by the names of diffusers' UNet2DConditionModel: residuals of ControlNets, words of a picture."""
 
 HEADS = 8
 HEAD_WIDTH = 64
@@ -127,10 +127,8 @@ class UNetNetwork:
             labels = self._vector(told, height, width).to(self._dtype)
         x, context = x.to(self._dtype), context.to(self._dtype)
         more = self._adds(Call(x, t, context, labels)) if self._adds else {}
-        context = more.pop("encoder_hidden_states", context)
-        return self._unet(x, t, encoder_hidden_states=context, class_labels=labels, return_dict=False, **more)[
-            0
-        ].float()
+        told = {"encoder_hidden_states": context, "class_labels": labels, **more}
+        return self._unet(x, t, return_dict=False, **told)[0].float()
 
 
 def _depth(tensors: Mapping[str, Tensor], prefix: str) -> int:

@@ -124,7 +124,7 @@ def answered(model, network, hint, mask=None, rows=ROWS, **unit):
         unit=UNIT.model_copy(update=unit), layers=network.places(model, "x", "control.0.model"), hints=hint, mask=mask
     )
     with hooks() as hook:
-        one.attach(model.backbone, hook, Moment(cell=8, rows=rows, call=call))
+        one.attach(model.backbone, hook, Moment(cell=8, rows=rows))
         return model.backbone(*call[:3]).sample
 
 
@@ -143,7 +143,7 @@ def test_lllite_counts_by_weight_mode_region_and_size(tmp_path, model):
     odd = call._replace(x=torch.randn(2, 4, 9, 13))
     one = LiteUnit(unit=UNIT, layers=network.places(model, "x", "f"), hints=torch.rand(1, 3, 72, 104))
     with hooks() as hook:
-        one.attach(model.backbone, hook, Moment(cell=8, rows=ROWS, call=odd))
+        one.attach(model.backbone, hook, Moment(cell=8, rows=ROWS))
         assert model.backbone(*odd[:3]).sample.shape == odd.x.shape
 
 

@@ -10,7 +10,7 @@ from modules.control.building import build_adapter, build_union
 from modules.control.ip_adapter import ImagePrompt, build_ip_adapter, layer_weight
 from modules.control.kinds import IP_ADAPTER, T2I, UNION, kind_of
 from modules.control.turns import Moment
-from modules.core.errors import InputError
+from modules.core.errors import InputError, ModelFileError
 from modules.families.weights import read_weights, shapes_of
 from modules.patches.hooks import hooks
 from modules.requests.control import ControlUnit
@@ -109,7 +109,7 @@ def test_ip_adapters(tmp_path, plus):
     )
     words = adapter.words(embeds, nothing)
     call = call_of()
-    moment = Moment(cell=8, rows=[Row(0, True), Row(0, False)], call=call)
+    moment = Moment(cell=8, rows=[Row(0, True), Row(0, False)])
     plain = unet(*call[:3]).sample
     with hooks() as hook:
         prompt = ImagePrompt(unit=UNIT.model_copy(update={"weight": 0.7}), adapter=adapter, words=words)
@@ -126,6 +126,19 @@ def test_ip_adapters(tmp_path, plus):
     expected = unet(*call[:3], added_cond_kwargs={"image_embeds": [both]}).sample
     assert not torch.allclose(found, plain, atol=1e-3)
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"image_proj.latents": (1, 16, 8), "image_proj.proj_in.weight": (8, 512)}, "Instant-ID's IP-Adapter"),
+        ({"image_proj.proj.0.weight": (8, 512), "image_proj.norm.weight": (8,)}, "an IP-Adapter that goes by faces"),
+    ],
+)
+def test_ip_adapters_that_go_by_faces_say_so(tmp_path, names, said):
+    tensors = {name: torch.zeros(shape) for name, shape in names.items()}
+    with pytest.raises(ModelFileError, match=f'"x.bin" is {said}'):
+        build_ip_adapter(tensors, CPU, tmp_path / "x.bin")
 
 
 def test_weights_by_name():

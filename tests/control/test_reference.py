@@ -33,7 +33,7 @@ def reference(module="reference_only", fidelity=0.0, **values):
 def answered(unet, *units, call=None, inspect=lambda unet, hook: None, clock=None):
     """What the U-Net says with those references shown."""
     call = call or call_of()
-    moment = Moment(cell=8, rows=ROWS, call=call)
+    moment = Moment(cell=8, rows=ROWS)
     shown = References(units, unet, clock or Clock(), moment, LEVELS.sigma, inpainting=False)
     with hooks() as hook:
         shown.attach(hook)
