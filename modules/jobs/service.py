@@ -16,7 +16,7 @@ from modules.core.paths import Paths
 from modules.core.policy import HOME, Policy
 from modules.core.settings import Settings, SettingsFile
 from modules.core.user import User
-from modules.jobs.checks import check_file, check_size, counted
+from modules.jobs.admission import Admission, Known
 from modules.jobs.desk import Desk
 from modules.jobs.errands import Errands
 from modules.jobs.executors.base import Cancel, Executor, Wish
@@ -24,27 +24,16 @@ from modules.jobs.fairness import check_room
 from modules.jobs.grids import plain_grid
 from modules.jobs.history import PromptHistory
 from modules.jobs.live import Bell, Live
-from modules.jobs.names import check_control, check_detail, check_faces
 from modules.jobs.queue import Queue
-from modules.jobs.scripts import check_hires, check_script, kept_pictures, shown
+from modules.jobs.scripts import kept_pictures, shown
 from modules.jobs.store import ENDED, Image, Job, JobStore
 from modules.jobs.turns import Turns
-from modules.jobs.writer import OUTPUTS, Writer, album_of, gallery_folders, output_folder, outputs_of
+from modules.jobs.writer import Writer, album_of, outputs_of
 from modules.library.checkpoints import Checkpoints
-from modules.library.controls import ControlFiles
-from modules.library.detectors import DetectorFiles
-from modules.library.extras_files import ExtrasFiles
 from modules.library.library import Library
-from modules.library.merge_files import MergeFiles
-from modules.library.styles import Styles
-from modules.library.takeover import roots_of, take_over
-from modules.library.wildcards import Wildcards
 from modules.requests.catalogue import Catalogue, keep_catalogue, read_catalogue
 from modules.requests.events import CopyReady, Done, Event, Failed, ImageReady, Order, Warned
-from modules.requests.extras import ExtrasRequest
 from modules.requests.kinds import Request
-from modules.requests.merge import FileRequest
-from modules.requests.txt2img import Txt2ImgRequest
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +58,10 @@ class JobService:
         self.paths = paths
         self.settings = settings
         self.checkpoints = checkpoints
-        self.files = MergeFiles(paths, checkpoints)
-        self.detectors = DetectorFiles(paths)
-        self.controls = ControlFiles(paths)
-        self.wildcards = Wildcards(paths)
-        self.styles = Styles(paths)
-        self.extras = ExtrasFiles(paths)
+        known = Known(paths, checkpoints)
+        self.files, self.detectors, self.controls = known.files, known.detectors, known.controls
+        self.wildcards, self.styles, self.extras = known.wildcards, known.styles, known.extras
+        self._admission = Admission(known, settings, lambda: self.policy, lambda: self.catalogue)
         self.library = library or Library(paths, hashing=False)
         self.catalogue = read_catalogue(paths.cache / "catalogue.json")
         self.store = JobStore(paths.jobs)
@@ -88,7 +75,13 @@ class JobService:
         self._live: Live | None = None
         self._cancel = Cancel()
         self._lock = threading.Lock()
-        self.queue = Queue(self.store, self._lock, check=self._settings_for, count=self._counted, ring=self.bell.ring)
+        self.queue = Queue(
+            self.store,
+            self._lock,
+            check=self._admission.settings_for,
+            count=self._admission.counted,
+            ring=self.bell.ring,
+        )
         self._skipped: tuple[str, int] | None = None
         self._turns = Turns(self.store)
         self._closing = threading.Event()
@@ -126,8 +119,8 @@ class JobService:
 
     def submit(self, request: Request, user: str = "", job_id: str | None = None) -> Job:
         """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError."""
-        request = self._counted(request)
-        settings = self._settings_for(request)
+        request = self._admission.counted(request)
+        settings = self._admission.settings_for(request)
         if job_id is not None and not JOB_ID.fullmatch(job_id):
             raise InputError(
                 "force_task_id",
@@ -145,39 +138,9 @@ class JobService:
         self.bell.ring()
         return job
 
-    def _counted(self, request: Request) -> Request:
-        most = self.policy.n_iter * self.policy.batch
-        folder = self.settings.current.dynamic_prompts.wildcard_dir
-        return counted(request, self.styles, lambda: self.wildcards.look(folder), most)
-
-    def _settings_for(self, request: Request) -> Settings:
-        """The settings that a job is stored with, once the names in its request are found good."""
-        if isinstance(request, FileRequest):
-            self.files.check(request)
-            return self.settings.current
-        if isinstance(request, ExtrasRequest):
-            self.extras.check(request)
-            output_folder(self.paths, request.output_dir, "output_dir")
-            return self.settings.current
-        check_size(request, self.policy)
-        check_script(request, self.catalogue, self.extras.upscalers, self._settings_for)
-        settings = self.settings.current.changed(self._checked(request.override_settings))
-        self.catalogue.sampler_and_schedule(request.sampler_name, request.scheduler)
-        self.styles.find(request.styles)
-        check_detail(request, self.detectors, self.catalogue)
-        check_control(request, self.controls, self.catalogue)
-        check_faces(request, settings, self.extras)
-        checkpoint = self.checkpoints.find(settings.stable_diffusion.sd_model_checkpoint)
-        check_file(checkpoint, self.policy)
-        if isinstance(request, Txt2ImgRequest) and request.enable_hr:
-            check_hires(request, self.catalogue, self.checkpoints, self.extras.upscalers)
-        if request.refiner_checkpoint:
-            self.checkpoints.find(request.refiner_checkpoint, "refiner_checkpoint")
-        return settings.changed({"sd_model_checkpoint": checkpoint.name})
-
     def change_options(self, options: Mapping[str, Any]) -> Settings:
         """Set options for all later jobs, all of them or none. Raises InputError, ModelFileError, StorageError."""
-        return self.settings.update(self._checked(options))
+        return self.settings.update(self._admission.checked(options))
 
     def desk(self, user: User) -> Desk:
         """What that user may see and do: everything that comes from a page or a client goes through it."""
@@ -253,22 +216,6 @@ class JobService:
                 break
             seen = self.bell.wait(seen, left)
         return job
-
-    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`options` with the checkpoint by its own name, once their paths and names are found good."""
-        found = dict(options)
-        if isinstance(name := found.get("sd_model_checkpoint"), str) and name:
-            found["sd_model_checkpoint"] = self.checkpoints.find(name).name
-        for option in OUTPUTS:
-            if isinstance(folder := found.get(option), str):
-                output_folder(self.paths, folder, option)
-        if isinstance(upscaler := found.get("upscaler_for_img2img"), str):
-            self.extras.upscalers.find(upscaler, "upscaler_for_img2img")
-        if isinstance(folders := found.get("gallery_folders"), str):
-            gallery_folders(self.paths, folders)
-        if isinstance(roots := found.get("take_over_roots"), str):
-            take_over(self.paths, roots_of(roots))
-        return found
 
     # -- the worker --
 
