@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import subprocess
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from modules.api.tunnels import open_tunnel
 from modules.core.errors import AtelierError
 from modules.core.flags import Flags, parse_flags
 from modules.core.lock import hold_lock
+from modules.core.paths import ROOT
 from modules.core.settings import SettingsFile
 from modules.jobs.executors.process import ProcessExecutor
 from modules.jobs.service import JobService
@@ -67,8 +69,8 @@ def build_downloads(flags: Flags, service: JobService) -> Downloads:
     )
 
 
-def serve(flags: Flags) -> None:
-    """Run until interrupted."""
+def serve(flags: Flags) -> str:
+    """Run until interrupted, or until the API asks for another end: "stop", "restart", or nothing."""
     network = flags.network
     check_certificate(network)
     listener = bind(network, flags.port)
@@ -85,9 +87,11 @@ def serve(flags: Flags) -> None:
             from modules.api.app import build_api
             from modules.api.guard import Door
             from modules.api.hosts import Hosts
+            from modules.api.power import Power
 
+            power = Power()
             door = Door(accounts=accounts, network=network, hosts=Hosts.of(network), port=flags.port)
-            app = build_api(service, flags, downloads=downloads, door=door)
+            app = build_api(service, flags, downloads=downloads, door=door, power=power)
             if not flags.nowebui:
                 from webui.blocks import mount_page
 
@@ -102,7 +106,10 @@ def serve(flags: Flags) -> None:
             print("\n".join(greeting(network, flags.port, accounts, address)), flush=True)
             if flags.autolaunch:
                 webbrowser.open(first_page(network, flags.port, accounts))
-            uvicorn.Server(uvicorn.Config(app, **server_options(network))).run(sockets=[listener])
+            server = uvicorn.Server(uvicorn.Config(app, **server_options(network)))
+            power.end = lambda: setattr(server, "should_exit", True)
+            server.run(sockets=[listener])
+            return power.wish
         finally:
             closing.close()
             downloads.close()
@@ -111,11 +118,20 @@ def serve(flags: Flags) -> None:
                 accounts.close()
 
 
+def restart(arguments: Sequence[str]) -> int:
+    """This program once more, from its beginning, so that it reads its own files again."""
+    command = [sys.executable, str(ROOT / "app.py"), *arguments]
+    if os.name == "nt":  # where a process that replaces itself seems to have ended
+        return subprocess.call(command)
+    return os.execv(command[0], command)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit code: 0 after a normal end, 2 when something must be changed before it can run."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        serve(parse_flags(arguments))
+        if serve(parse_flags(arguments)) == "restart":
+            return restart(arguments)
     except AtelierError as error:
         print(error.message, file=sys.stderr)
         return 2

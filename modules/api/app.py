@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from modules.api.accounts.routes import build_accounts
 from modules.api.cards import build_cards
 from modules.api.control_routes import build_control
+from modules.api.description import describe
 from modules.api.detail import build_detail
 from modules.api.downloads import build_downloads
 from modules.api.errors import add_error_handlers, answer
@@ -19,6 +20,7 @@ from modules.api.guard import Door, Guard
 from modules.api.models import build_models
 from modules.api.pictures import build_atelier
 from modules.api.png_info import build_png_info
+from modules.api.power import Power, build_power
 from modules.api.prompting.history import build_history
 from modules.api.prompting.routes import build_prompting
 from modules.api.queue import build_queue
@@ -26,6 +28,8 @@ from modules.api.reproduce import build_reproduce
 from modules.api.sdapi import build_sdapi
 from modules.api.select import build_select
 from modules.api.settings import build_settings
+from modules.api.system import build_system
+from modules.api.task_progress import build_task_progress
 from modules.api.templates import build_templates
 from modules.api.uploads import build_uploads
 from modules.core.flags import Flags
@@ -37,15 +41,26 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def build_api(
-    service: JobService, flags: Flags, *, downloads: Downloads | None = None, door: Door | None = None
+    service: JobService,
+    flags: Flags,
+    *,
+    downloads: Downloads | None = None,
+    door: Door | None = None,
+    power: Power | None = None,
 ) -> FastAPI:
-    """All routes of the API, behind the guard, which goes by `door`. Without `downloads` there are no routes for them."""
+    """All routes of the API, behind the guard, which goes by `door`. Without `downloads` there are no routes for them.
+
+    `power` is told when the API is asked to end the server.
+    """
     app = FastAPI(title="Atelier", docs_url=None, redoc_url=None)
     add_error_handlers(app)
     door = door or Door(network=flags.network, port=flags.port)
     app.add_middleware(Guard, door=door)
     app.include_router(build_accounts(door, service))
     app.include_router(build_sdapi(service))
+    app.include_router(build_task_progress(service))
+    app.include_router(build_system(service, flags))
+    app.include_router(build_power(power or Power(), flags))
     app.include_router(build_extras(service))
     app.include_router(build_models(service))
     thumbnails = Thumbnails(service.paths.cache / "thumbnails")
@@ -69,6 +84,7 @@ def build_api(
     app.include_router(_health(service))
     if flags.nowebui:
         app.get("/", include_in_schema=False)(_no_page)
+    describe(app)
     _close(app, "/sdapi/{path:path}", "/internal/{path:path}", "/controlnet/{path:path}")
     return app
 

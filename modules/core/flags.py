@@ -1,11 +1,13 @@
 """Command-line flags of `app.py`, in A1111's names."""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from modules.core.errors import InputError, short
+from modules.core.flag_values import flag_values
 from modules.core.left_out import add_left_out
 from modules.core.network import NO_FLAGS, Network, add_network_flags, network_of
 from modules.core.paths import CHECKPOINT, EMBEDDING, LORA, ROOT, TEXT_ENCODER, VAE, Paths
@@ -72,6 +74,7 @@ class Flags:
     `use_cpu`: everything computes on the CPU; `on_cpu`: the parts of CPU_PARTS that do.
     `compiles`, `fuses`: PyTorch's networks run by torch.compile, and with projections fused.
     `precision`: those of "half", "no_half", "no_half_vae" and "upcast_sampling" that were asked for.
+    `api_server_stop`: the API may end or restart the server. `values`: every flag's value, secrets hidden.
     """
 
     port: int = 7860
@@ -95,7 +98,9 @@ class Flags:
     fuses: bool = False
     autolaunch: bool = False
     allow_local_downloads: bool = False
+    api_server_stop: bool = False
     network: Network = NO_FLAGS
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def no_half(self) -> bool:
@@ -189,6 +194,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--allow-local-downloads", action="store_true", help="let downloads come from machines of the local network too"
     )
+    p.add_argument("--api-server-stop", action="store_true", help="let the API stop, kill and restart the server")
     add_left_out(p)
     add_network_flags(p)
     return p
@@ -227,7 +233,8 @@ def _add_folders(p: argparse.ArgumentParser) -> None:
 
 def parse_flags(arguments: Sequence[str]) -> Flags:
     """Flags from `arguments`; raises InputError that names the wrong one."""
-    given = parser().parse_args(arguments)
+    known = parser()
+    given = known.parse_args(arguments)
     if not 1 <= given.port <= 65535:
         raise InputError("--port", f"--port {given.port} is not a port. Use a number from 1 to 65535.")
     configs = [_checked("--extra-model-paths-config", file, "file") for file in given.extra_model_paths_config]
@@ -253,7 +260,9 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
         fuses=given.fuse_projections,
         autolaunch=given.autolaunch,
         allow_local_downloads=given.allow_local_downloads,
+        api_server_stop=given.api_server_stop,
         network=network_of(given),
+        values=flag_values(known, given, {flag: kind for flag, (kind, _) in FOLDERS.items()}),
     )
 
 

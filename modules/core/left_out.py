@@ -144,7 +144,7 @@ _SWITCHES = {
         *("--enable-console-prompts", "--deepdanbooru", "--skip-google-blockly", "--add-stop-route", "--api-log"),
         *("--enable-insecure-extension-access", "--disable-all-extensions", "--disable-extra-extensions"),
     ),
-    "not here yet": ("--use-ipex", "--directml", "--freeze-settings", "--api-server-stop"),
+    "not here yet": ("--use-ipex", "--directml", "--freeze-settings"),
 }
 _VALUED = {
     "memory is planned from what there is": (

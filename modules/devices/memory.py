@@ -24,6 +24,25 @@ def free_memory(device: torch.device, group: Path = GROUP) -> int:
     return max(min(psutil.virtual_memory().available, _group_free(group)), 0)
 
 
+def memory_figures(device: torch.device) -> dict[str, Any] | None:
+    """Bytes on that GPU under A1111's names, as PyTorch counts them; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    counted = torch.cuda.memory_stats(device)
+    kinds = {"active": "active_bytes", "allocated": "allocated_bytes", "reserved": "reserved_bytes"}
+    kinds["inactive"] = "inactive_split_bytes"
+
+    def both(name: str) -> dict[str, int]:
+        return {"current": counted.get(f"{name}.all.current", 0), "peak": counted.get(f"{name}.all.peak", 0)}
+
+    return {
+        "system": {"free": free, "used": total - free, "total": total},
+        **{kind: both(name) for kind, name in kinds.items()},
+        "events": {"retries": counted.get("num_alloc_retries", 0), "oom": counted.get("num_ooms", 0)},
+    }
+
+
 def give_back(gone: Iterable[weakref.ref[Any]] = ()) -> None:
     """Return what was let go of to the system: Python, the C library and the GPU's allocator all keep some.
 

@@ -4,13 +4,15 @@ import logging
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from modules.core.errors import AtelierError, Cancelled, EngineDied, InputError, NotANumber
 from modules.devices.faults import gpu_lost
+from modules.devices.memory import memory_figures
 from modules.engine.context import Context
 from modules.engine.detail import with_detail
 from modules.engine.detecting import detect
@@ -64,6 +66,12 @@ class Engine:
     def catalogue(self) -> Catalogue:
         """What this engine can do."""
         return self._tools.catalogue
+
+    def memory(self) -> dict[str, Any] | None:
+        """The GPU's memory in A1111's figures; None without one."""
+        with suppress(RuntimeError):  # a GPU that is lost; the next order tells of it
+            return memory_figures(self._tools.models.device)
+        return None
 
     def warm(self, checkpoint: str) -> None:
         """Begin to load a checkpoint and return at once; a failure is told when a job asks for it."""

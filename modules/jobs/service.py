@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import random
 import re
 import threading
@@ -141,6 +142,14 @@ class JobService:
     def change_options(self, options: Mapping[str, Any]) -> Settings:
         """Set options for all later jobs, all of them or none. Raises InputError, ModelFileError, StorageError."""
         return self.settings.update(self._admission.checked(options))
+
+    def processes(self) -> list[int]:
+        """The ids of this process and the engine's."""
+        return [pid for pid in (os.getpid(), self._executor.pid) if pid is not None]
+
+    def device_memory(self) -> dict[str, Any] | None:
+        """The GPU's memory when the last job ended, in A1111's figures; None without one."""
+        return self._executor.memory
 
     def desk(self, user: User) -> Desk:
         """What that user may see and do: everything that comes from a page or a client goes through it."""

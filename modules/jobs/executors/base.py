@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Event, Order
@@ -63,12 +63,20 @@ class Runner(Protocol):
 
     def run(self, order: Order, cancel: Cancel) -> Iterator[Event]: ...
 
+    def memory(self) -> dict[str, Any] | None: ...
+
 
 class Executor(Protocol):
     """Runs orders. The last event of every run is Done or Failed, unless the engine dies: then EngineDied is raised.
 
-    Closing what `run` returned before its end gives the order up: the engine is asked to stop it.
+    Closing what `run` returned before its end gives the order up: the engine is asked to stop it. `memory`: the device's when the last
+    order ended, None without a GPU; `pid`: of a process of its own, if it has one.
     """
+
+    memory: dict[str, Any] | None
+
+    @property
+    def pid(self) -> int | None: ...
 
     def start(self, on_catalogue: Callable[[Catalogue], None]) -> None: ...
 

@@ -1,6 +1,7 @@
 """Runs jobs in the calling thread; for tests and scripts."""
 
 from collections.abc import Callable, Generator
+from typing import Any
 
 from modules.jobs.executors.base import Cancel, Runner
 from modules.requests.catalogue import Catalogue
@@ -13,6 +14,12 @@ class InlineExecutor:
     def __init__(self, build: Callable[[], Runner]) -> None:
         self._build = build
         self._runner: Runner | None = None
+        self.memory: dict[str, Any] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None: there is no other process."""
+        return None
 
     def start(self, on_catalogue: Callable[[Catalogue], None]) -> None:
         """Build the runner and publish what it can do."""
@@ -28,6 +35,7 @@ class InlineExecutor:
             for event in self._runner.run(order, cancel):
                 over = isinstance(event, Done | Failed)
                 yield event
+            self.memory = self._runner.memory()
         finally:
             if not over:
                 cancel.ask("interrupt")

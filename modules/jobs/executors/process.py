@@ -3,6 +3,7 @@
 Parent and child talk over one duplex pipe: (tag, payload) pairs.
     parent -> child   ("run", (number, Order)) · ("wish", (number, "interrupt" | "skip"))
     child -> parent   ("catalogue", Catalogue) · ("event", (number, Event)) · ("unbuilt", sentence) · ("died", sentence)
+                      ("memory", figures of the device or None), after each order
 Orders are numbered, so that what is left of one that was given up is never taken for the next one's.
 """
 
@@ -44,6 +45,8 @@ class ProcessExecutor:
         self._healthy = False
         self._closed = False
         self._memory_kills = 0
+        self.memory: dict[str, Any] | None = None
+        """The device's memory when the last order ended, in A1111's figures; None without a GPU."""
 
     @property
     def pid(self) -> int | None:
@@ -72,6 +75,8 @@ class ProcessExecutor:
                 tag, payload = pipe.recv()
                 if tag == "catalogue":
                     self._publish(payload)
+                elif tag == "memory":
+                    self.memory = payload
                 elif tag in ("unbuilt", "died"):
                     self._kill()
                     raise EngineDied(payload)
@@ -98,6 +103,8 @@ class ProcessExecutor:
                 tag, payload = pipe.recv()
                 if tag == "catalogue":
                     self._publish(payload)
+                elif tag == "memory":
+                    self.memory = payload
         except (EOFError, OSError):
             healthy = self._healthy
             self._kill()
@@ -205,6 +212,7 @@ def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> Non
         try:
             for event in runner.run(order, cancel):
                 send("event", (number, event))
+            send("memory", runner.memory())
         except EngineDied as error:  # the device is of no use to this process any more
             send("died", error.message)
             os._exit(1)  # the ends of libraries would wait for the device
