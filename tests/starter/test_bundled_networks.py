@@ -8,11 +8,11 @@ import pytest
 
 from modules.starter import embedding, lora, style
 from modules.starter.captions import tell
-from modules.starter.controls import canny
+from modules.starter.controls import canny, scribble
 from modules.starter.draw import draw
 from modules.starter.evaluate import READER
 from modules.starter.judge import judge
-from modules.starter.measure_control import canny_agreement, recoloured, steered
+from modules.starter.measure_control import canny_agreement, recoloured, stands_there, steered
 from modules.starter.program import Program
 from modules.starter.reader import load_reader, read
 from modules.starter.scene import test_scene as unseen_scene
@@ -85,6 +85,19 @@ def test_canny_keeps_the_edges_and_the_words_the_colours(program, reader):
     assert sum(judge(s, r).colour for s, r in zip(wanted, read(reader, on), strict=True)) >= 3
     plain = program.draw(prompts[0], seed=1, steps=STEPS)
     assert (np.asarray(plain) == as_pixels(off[0])).all()
+
+
+def test_a_scribble_says_where_and_the_words_the_colours(program, reader):
+    scenes = unseen("scribble", 4)
+    controls = [scribble(scene, random.Random(i)) for i, scene in enumerate(scenes)]
+    wanted = [recoloured(scene, random.Random(i)) for i, scene in enumerate(scenes)]
+    prompts = [told(scene) for scene in wanted]
+    on, off = (
+        read(reader, steered(program, prompts, controls, "starter-scribble", weight, steps=STEPS)) for weight in (1, 0)
+    )
+    there = [sum(stands_there(s, r) for s, r in zip(wanted, readings, strict=True)) for readings in (on, off)]
+    assert there[0] >= 3 and there[0] > there[1] + 1
+    assert sum(judge(s, r).colour for s, r in zip(wanted, on, strict=True)) >= 3
 
 
 def as_pixels(one):
