@@ -7,6 +7,7 @@ from starlette.staticfiles import StaticFiles
 from modules.jobs.service import JobService
 from modules.library.downloads.queue import Downloads
 from webui.gallery import build_gallery
+from webui.localized import build_localization, localize
 from webui.parts.quicksettings import build_quicksettings
 from webui.stream import ASSETS, build_router
 from webui.tabs.extras import ExtrasTab
@@ -60,10 +61,11 @@ def mount_page(app: FastAPI, service: JobService, downloads: Downloads | None = 
     """Serve the page at "/" of `app`, and what it needs below "/atelier". Nothing is fetched from other machines."""
     app.include_router(build_router(service))
     app.include_router(build_gallery(service))
+    app.include_router(build_localization(service))
     app.mount("/atelier/page", StaticFiles(directory=ASSETS))
     page = build_page(service, downloads)
     page.queue(default_concurrency_limit=4, max_size=200)
-    return gr.mount_gradio_app(
+    app = gr.mount_gradio_app(
         app,
         page,
         path="/",
@@ -77,3 +79,5 @@ def mount_page(app: FastAPI, service: JobService, downloads: Downloads | None = 
         ssr_mode=False,
         max_file_size="1mb",
     )
+    localize(app)
+    return app

@@ -191,6 +191,7 @@ ROUTES = (
     (ALL, "/internal/{path:path}", ADMIN),
     # the page
     ("GET", "/", USER),
+    ("GET", "/atelier/localization.js", USER),
     ("GET", "/atelier/page/{path:path}", USER),
     ("GET", "/config", USER),
     ("GET", "/config/", USER),

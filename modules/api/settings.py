@@ -9,6 +9,7 @@ from modules.api.bodies import check_plain
 from modules.api.callers import Caller
 from modules.core.settings import Settings
 from modules.jobs.service import JobService
+from modules.library.localizations import NONE, Localizations
 
 FACTS = ("type", "enum", "minimum", "maximum", "multipleOf", "maxLength", "pattern")  # of JSON schema
 LINES = 2000  # a text that may be longer than this has lines
@@ -68,5 +69,6 @@ def choices(service: JobService) -> dict[str, list[str]]:
     return {
         "sd_model_checkpoint": [checkpoint.name for checkpoint in service.checkpoints.list()],
         "sd_vae": ["Automatic", "None", *(vae.path.name for vae in service.library.vaes.list())],
+        "localization": [NONE, *Localizations(service.paths.localizations).names()],
         "upscaler_for_img2img": ["None", *service.extras.upscalers.names()],
     }

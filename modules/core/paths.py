@@ -102,6 +102,11 @@ class Paths:
         return tuple(root / "wildcards" for root in self.models)
 
     @property
+    def localizations(self) -> tuple[Path, ...]:
+        """Folders that hold localisations of the page: the user's own, the bundled ones."""
+        return self.data / "localizations", ROOT / "webui" / "assets" / "translations"
+
+    @property
     def outputs(self) -> Path:
         """Root of relative output folders."""
         return self.data

@@ -264,6 +264,17 @@ class Downloads(Section):
         return value
 
 
+class UserInterface(Section):
+    """User interface"""
+
+    localization: Text = Field(
+        "None",
+        title="Localization",
+        max_length=200,
+        description="A file of the folder localizations, in A1111's format, or zh_CN. From the next time that the page is loaded.",
+    )
+
+
 class Alternatives(Section):
     """UI alternatives"""
 

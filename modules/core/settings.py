@@ -36,6 +36,7 @@ from modules.core.sections import (
     Section,
     StableDiffusion3,
     Upscaling,
+    UserInterface,
 )
 from modules.core.validation import Number, Text, Whole, input_error
 
@@ -269,6 +270,7 @@ class Settings(BaseModel):
     prompt_completion: PromptCompletion = PromptCompletion.model_validate({})
     detail: Detail = Detail.model_validate({})
     live_previews: LivePreviews = LivePreviews.model_validate({})
+    user_interface: UserInterface = UserInterface.model_validate({})
     alternatives: Alternatives = Alternatives.model_validate({})
     notifications: Notifications = Notifications.model_validate({})
     system: System = System.model_validate({})
