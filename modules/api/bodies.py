@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from typing_extensions import Self
 
 from modules.api.always_on import read_scripts
 from modules.api.control import read_units
@@ -137,6 +138,10 @@ class GenerationBody(Body):
     dp_combinatorial_batches: Whole = 1
     dp_fixed_seed: bool = False
     dp_unlink_seed: bool = False
+
+    def repeated(self) -> Self:
+        """What an answer repeats of it."""
+        return self
 
     def values(self, *, img2img: bool = False) -> dict[str, Any]:
         """What it says, in a request's fields; raises InputError for a feature that is not there."""

@@ -12,6 +12,7 @@ from modules.api.bodies import Body
 from modules.api.callers import Caller
 from modules.api.encoded import decode_base64
 from modules.api.errors import JobFailed
+from modules.api.headers import Asked, Headers, accepted
 from modules.api.paths import told_path
 from modules.api.pictures import read_picture
 from modules.core.errors import InputError, NotFound, QueueFull, short
@@ -93,10 +94,13 @@ class BatchBody(ExtrasBody):
     input_dir: Text = ""
     output_dir: Text = ""
 
-    def from_folder(self) -> ExtrasRequest:
-        """The request for the folder; raises InputError."""
-        values = {name: getattr(self, name) for name in (*SAME, "input_dir", "output_dir")}
-        return make_extras_request(values)
+    def whole(self) -> ExtrasRequest:
+        """The request for the pictures, or without any for the folder; raises InputError."""
+        if self.input_dir.strip() and not self.imageList:
+            return make_extras_request({name: getattr(self, name) for name in (*SAME, "input_dir", "output_dir")})
+        if not 0 < len(self.imageList) <= MAX_PICTURES:
+            raise InputError("imageList", f"imageList holds {len(self.imageList)} pictures: send 1 to {MAX_PICTURES}.")
+        return self.request([(f"imageList.{i}.data", file.data, file.name) for i, file in enumerate(self.imageList)])
 
 
 class InterrogateBody(Body):
@@ -112,24 +116,25 @@ def build_extras(service: JobService) -> APIRouter:
     router = APIRouter()
 
     @router.post("/sdapi/v1/extra-single-image")
-    async def extra_single_image(body: SingleBody, caller: Caller) -> dict[str, Any]:
+    async def extra_single_image(body: SingleBody, caller: Caller, asked: Headers) -> Any:
         request = await run_in_threadpool(body.request, [("image", body.image, "")])
-        found = await done(service.desk(caller), request)
+        job = await sent(service.desk(caller), request, body, asked)
+        if not asked.wait:
+            return accepted(job, asked)
+        found = await done(service.desk(caller), job)
         shown = found.pictures if body.show_extras_results else []
         more = {"images": shown} if len(shown) > 1 else {}
         return {"html_info": found.words, "image": shown[0] if shown else "", **more, **found.told}
 
     @router.post("/sdapi/v1/extra-batch-images")
-    async def extra_batch_images(body: BatchBody, caller: Caller) -> dict[str, Any]:
-        if body.input_dir.strip() and not body.imageList:
-            found = await done(service.desk(caller), body.from_folder())
-            return {"html_info": found.words, "images": [], **found.told}
-        if not 0 < len(body.imageList) <= MAX_PICTURES:
-            raise InputError("imageList", f"imageList holds {len(body.imageList)} pictures: send 1 to {MAX_PICTURES}.")
-        files = [(f"imageList.{i}.data", file.data, file.name) for i, file in enumerate(body.imageList)]
-        request = await run_in_threadpool(body.request, files)
-        found = await done(service.desk(caller), request)
-        return {"html_info": found.words, "images": found.pictures if body.show_extras_results else [], **found.told}
+    async def extra_batch_images(body: BatchBody, caller: Caller, asked: Headers) -> Any:
+        request = await run_in_threadpool(body.whole)
+        job = await sent(service.desk(caller), request, body, asked)
+        if not asked.wait:
+            return accepted(job, asked)
+        found = await done(service.desk(caller), job)
+        shown = found.pictures if body.show_extras_results and not request.input_dir else []
+        return {"html_info": found.words, "images": shown, **found.told}
 
     uploads = Uploads(service.paths.cache / "uploads")
 
@@ -137,7 +142,8 @@ def build_extras(service: JobService) -> APIRouter:
     @router.post("/atelier/interrogate")  # as the page asks, also where the API is closed
     async def interrogate(body: InterrogateBody, caller: Caller) -> dict[str, Any]:
         request = await run_in_threadpool(asked, body, uploads)
-        found = await done(service.desk(caller), request)
+        job = await run_in_threadpool(service.desk(caller).submit, request, channel="api")
+        found = await done(service.desk(caller), job)
         return {"caption": ", ".join(found.told.get("captions", []))}
 
     _add_lists(router, service)
@@ -205,9 +211,14 @@ class Answer:
     told: dict[str, Any]
 
 
-async def done(desk: Desk, request: ExtrasRequest) -> Answer:
-    """What became of the request, once its job has ended; raises JobFailed, QueueFull."""
-    job: Job = await run_in_threadpool(desk.submit, request, channel="api")
+async def sent(desk: Desk, request: ExtrasRequest, body: ExtrasBody, asked: Asked) -> Job:
+    """The job of that request, or the one that its key stands for."""
+    key = asked.named(body, desk.service.settings.current.system.idempotency_hours)
+    return await run_in_threadpool(desk.submit, request, None, "api", key)
+
+
+async def done(desk: Desk, job: Job) -> Answer:
+    """What became of that job, once it has ended; raises JobFailed, QueueFull."""
     async for seen in desk.watch(job.id):
         job = seen
     if job.state not in ENDED:

@@ -82,8 +82,8 @@ class Img2ImgBody(GenerationBody):
             values["override_settings"].setdefault("upscaler_for_img2img", upscaler)
         return {**values, **grown}
 
-    def without_pictures(self) -> Self:
-        """As the answer repeats it."""
+    def repeated(self) -> Self:
+        """Without its pictures, unless it wants them."""
         return self if self.include_init_images else self.model_copy(update=dict.fromkeys(PICTURES))
 
 

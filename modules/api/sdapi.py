@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
 
 from modules.api.bodies import GenerationBody, PngInfoBody, Txt2ImgBody, check_plain
 from modules.api.callers import Caller
 from modules.api.encoded import decode_base64
 from modules.api.errors import JobFailed
+from modules.api.headers import Asked, Headers, accepted
 from modules.api.img2img import Img2ImgBody
 from modules.api.paths import told_path
 from modules.api.pictures import read_picture
@@ -39,14 +41,14 @@ def build_sdapi(service: JobService) -> APIRouter:
 
 def _add_generation(router: APIRouter, service: JobService) -> None:
     @router.post("/sdapi/v1/txt2img")
-    async def txt2img(body: Txt2ImgBody, caller: Caller) -> dict[str, Any]:
+    async def txt2img(body: Txt2ImgBody, caller: Caller, asked: Headers) -> Any:
         request = await run_in_threadpool(body.to_request)  # which may hold a picture
-        return await drawn(service.desk(caller), body, request)
+        return await drawn(service.desk(caller), body, request, asked)
 
     @router.post("/sdapi/v1/img2img")
-    async def img2img(body: Img2ImgBody, caller: Caller) -> dict[str, Any]:
+    async def img2img(body: Img2ImgBody, caller: Caller, asked: Headers) -> Any:
         request = await run_in_threadpool(body.to_request)  # which decodes pictures
-        return await drawn(service.desk(caller), body.without_pictures(), request)
+        return await drawn(service.desk(caller), body, request, asked)
 
     @router.get("/sdapi/v1/progress")
     def progress(caller: Caller, skip_current_image: bool = False) -> dict[str, Any]:
@@ -128,9 +130,12 @@ def _add_options(router: APIRouter, service: JobService) -> None:
         service.desk(caller).change_options(values)
 
 
-async def drawn(desk: Desk, body: GenerationBody, request: Request) -> dict[str, Any]:
+async def drawn(desk: Desk, body: GenerationBody, request: Request, asked: Asked) -> dict[str, Any] | JSONResponse:
     """A1111's answer to a body that became that request, once it is drawn; raises JobFailed, QueueFull."""
-    job = await run_in_threadpool(desk.submit, request, body.force_task_id or None, "api")
+    key = asked.named(body, desk.service.settings.current.system.idempotency_hours)
+    job = await run_in_threadpool(desk.submit, request, body.force_task_id or None, "api", key)
+    if not asked.wait:
+        return accepted(job, asked)
     async for seen in desk.watch(job.id):
         job = seen
     if job.state not in ENDED:
@@ -142,7 +147,7 @@ async def drawn(desk: Desk, body: GenerationBody, request: Request) -> dict[str,
     info = {**info_of(job, images), **({"ignored_fields": sorted(body.model_extra)} if body.model_extra else {})}
     return {
         "images": [base64.b64encode(picture).decode() for picture in data],
-        "parameters": body.model_dump(exclude=set(body.model_extra or ())),
+        "parameters": body.repeated().model_dump(exclude=set(body.model_extra or ())),
         "info": json.dumps(info, ensure_ascii=False),
     }
 

@@ -241,6 +241,13 @@ class System(Section):
         max_length=4000,
         description="One folder a line; counts from the next start. Nothing is written there.",
     )
+    idempotency_hours: Whole = Field(
+        24,
+        title="Hours to remember the Idempotency-Key of a request",
+        ge=1,
+        le=720,
+        description="The same key and body give the same job meanwhile.",
+    )
     results_keep_days: Whole = Field(3, title="Days to keep pictures that were made without saving", ge=1, le=365)
 
 

@@ -10,6 +10,7 @@ from modules.core.settings import Settings
 from modules.core.user import User
 from modules.jobs.executors.base import Wish
 from modules.jobs.fairness import check_room
+from modules.jobs.keys import Key
 from modules.jobs.live import Live
 from modules.jobs.store import Image, Job
 from modules.jobs.writer import OUTPUTS
@@ -44,10 +45,10 @@ class Desk:
 
     # -- jobs --
 
-    def submit(self, request: Request, job_id: str | None = None, channel: str = "") -> Job:
+    def submit(self, request: Request, job_id: str | None = None, channel: str = "", key: Key | None = None) -> Job:
         """As the service's. `channel`: whose turn in the queue it takes where nobody has a name. Raises Forbidden too."""
         self._check_places(request)
-        job = self.service.submit(request, self.user.name or channel, job_id)
+        job = self.service.submit(request, self.user.name or channel, job_id, key)
         if isinstance(request, GenerationRequest):
             try:
                 self.service.prompts.add(self.user.name, request.prompt, request.negative_prompt)

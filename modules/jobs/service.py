@@ -24,6 +24,7 @@ from modules.jobs.executors.base import Cancel, Executor, Wish
 from modules.jobs.fairness import check_room
 from modules.jobs.grids import plain_grid
 from modules.jobs.history import PromptHistory
+from modules.jobs.keys import Key
 from modules.jobs.live import Bell, Live
 from modules.jobs.queue import Queue
 from modules.jobs.scripts import kept_pictures, shown
@@ -118,8 +119,13 @@ class JobService:
 
     # -- for the page and the API --
 
-    def submit(self, request: Request, user: str = "", job_id: str | None = None) -> Job:
-        """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError."""
+    def submit(self, request: Request, user: str = "", job_id: str | None = None, key: Key | None = None) -> Job:
+        """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError.
+
+        A `key` that the user has sent with this request before answers with the job of then.
+        """
+        if key and (job := self.store.keyed(user, key)):
+            return job
         request = self._admission.counted(request)
         settings = self._admission.settings_for(request)
         if job_id is not None and not JOB_ID.fullmatch(job_id):
@@ -130,12 +136,14 @@ class JobService:
         wanted = getattr(request, "seed", 0)
         seed = wanted if wanted >= 0 else random.SystemRandom().randrange(2**32)
         with self._lock:
+            if key and (job := self.store.keyed(user, key)):
+                return job
             if job_id is not None and self.store.get(job_id):
                 raise InputError(
                     "force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.'
                 )
             check_room(self.store.tickets(), user, self.policy)
-            job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id)
+            job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id, key=key)
         self.bell.ring()
         return job
 

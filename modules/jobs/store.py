@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from modules.core.database import Database
 from modules.core.errors import InputError, StorageError
+from modules.jobs.keys import SCHEMA as KEYS
+from modules.jobs.keys import Key, find_key, keep_key
 from modules.requests.kinds import KINDS, Request, kind_of
 from modules.requests.pictures import pictures_of, with_pictures
 
@@ -86,14 +88,23 @@ class JobStore:
     """The database. Safe to use from several threads; one process owns it."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, SCHEMA, "The job store")
+        self._db = Database(path, SCHEMA + KEYS, "The job store")
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
         self._db.close()
 
-    def add(self, *, user: str, request: Request, seed: int, options: dict[str, Any], job_id: str | None = None) -> Job:
-        """Store a new job as queued."""
+    def add(
+        self,
+        *,
+        user: str,
+        request: Request,
+        seed: int,
+        options: dict[str, Any],
+        job_id: str | None = None,
+        key: Key | None = None,
+    ) -> Job:
+        """Store a new job as queued, under that key of its user."""
         job_id = job_id or uuid.uuid4().hex
         with self._db.change() as db:
             number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM jobs").fetchone()[0]
@@ -113,9 +124,17 @@ class JobStore:
                 row,
             )
             _add_pictures(db, job_id, request)
+            if key:
+                keep_key(db, user, key, job_id)
         job = self.get(job_id)
         assert job
         return job
+
+    def keyed(self, user: str, key: Key) -> Job | None:
+        """The job that was stored under that key; raises InputError if that was another request."""
+        with self._db.change() as db:
+            found = find_key(db, user, key)
+        return self.get(found) if found else None
 
     def get(self, job_id: str) -> Job | None:
         """The job of that id."""
@@ -152,6 +171,7 @@ class JobStore:
     def disown(self, user: str) -> None:
         """The jobs of that user belong to nobody who could come by the same name."""
         with self._db.change() as db:
+            db.execute("DELETE FROM keys WHERE user=?", (user,))
             db.execute("UPDATE jobs SET user='(' || user || ')' WHERE user=? COLLATE NOCASE", (user,))
 
     def start(self, job_id: str) -> None:
