@@ -48,6 +48,7 @@ ROUTES = (
     ("POST DELETE", "/atelier/users/{name}", ADMIN),
     # the state of the server
     ("GET", "/readyz", USER),
+    ("GET", "/metrics", ADMIN),
     ("GET", "/openapi.json", SCHEMA),
     ("GET", "/internal/ping", USER),
     ("GET", "/internal/pending-tasks", USER),

@@ -17,6 +17,7 @@ from modules.api.extras import build_extras
 from modules.api.files import build_files
 from modules.api.gallery import build_gallery_routes
 from modules.api.guard import Door, Guard
+from modules.api.metrics import build_metrics
 from modules.api.models import build_models
 from modules.api.pictures import build_atelier
 from modules.api.png_info import build_png_info
@@ -60,6 +61,7 @@ def build_api(
     app.include_router(build_sdapi(service))
     app.include_router(build_task_progress(service))
     app.include_router(build_system(service, flags))
+    app.include_router(build_metrics(service))
     app.include_router(build_power(power or Power(), flags))
     app.include_router(build_extras(service))
     app.include_router(build_models(service))

@@ -22,6 +22,7 @@ from modules.jobs.desk import Desk
 from modules.jobs.errands import Errands
 from modules.jobs.executors.base import Cancel, Executor, Wish
 from modules.jobs.fairness import check_room
+from modules.jobs.figures import Figures
 from modules.jobs.grids import plain_grid
 from modules.jobs.history import PromptHistory
 from modules.jobs.keys import Key
@@ -70,6 +71,7 @@ class JobService:
         self.prompts = PromptHistory(paths.jobs)
         self.bell = Bell()
         self.errands = Errands(self.bell.ring)
+        self.figures = Figures()
         self.engine_ready = False
         self.album = album_of(paths, settings)
         self._writer = Writer(paths, self.store, self.album)
@@ -288,8 +290,16 @@ class JobService:
             )
         finally:
             self._live = None
+            self._count(job.id)
             self.errands.note_use()
             self.bell.ring()
+
+    def _count(self, job_id: str) -> None:
+        with contextlib.suppress(AtelierError):
+            job = self.store.get(job_id)
+            if job and job.state in ENDED and job.started and job.ended:
+                pictures = sum(image.position >= 0 for image in self.store.images(job_id))
+                self.figures.note_job(job.kind, job.state, max(job.ended - job.started, 0.0), pictures)
 
     def _consume(self, job: Job) -> None:
         known = Settings().flat()  # another version may have stored more options, or fewer
@@ -358,6 +368,7 @@ class JobService:
 
     def _on_catalogue(self, catalogue: Catalogue) -> None:
         self.engine_ready = True
+        self.figures.note_engine()
         self.library.release("engine")
         if catalogue != self.catalogue:
             self.catalogue = catalogue

@@ -20,6 +20,7 @@ from modules.requests.pictures import pictures_of, with_pictures
 log = logging.getLogger(__name__)
 
 State = Literal["queued", "running", "done", "stopped", "failed"]
+STATES: tuple[State, ...] = ("queued", "running", "done", "stopped", "failed")
 ENDED: tuple[State, ...] = ("done", "stopped", "failed")
 
 SCHEMA = """
@@ -161,6 +162,13 @@ class JobStore:
             "SELECT id, number, user, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
         )
         return [Ticket(**dict(row)) for row in rows]
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs there are in each state."""
+        found = {
+            row["state"]: row["n"] for row in self._db.read("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+        }
+        return {state: found.get(state, 0) for state in STATES}
 
     def recent(self, count: int, user: str | None = None) -> list[Job]:
         """The newest jobs of that user, or of everyone, newest first, whatever their state."""
