@@ -1,6 +1,7 @@
 """What is done between jobs: asked for, or because nothing was to do for long."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,9 @@ from tests.server import until
 
 class Engine:
     """An executor that notes what it is asked."""
+
+    memory: dict[str, Any] | None = None
+    pid: int | None = None
 
     def __init__(self, answer: Done | Failed | Exception | None = None):
         self.asked = []
