@@ -78,6 +78,8 @@ ROUTES = (
     ("POST", "/atelier/queue/{job_id}/move", USER),
     ("POST", "/atelier/queue/{job_id}/edit", USER),
     ("POST", "/atelier/queue/{job_id}/again", USER),
+    ("POST", "/atelier/plan/txt2img", USER),
+    ("POST", "/atelier/plan/img2img", USER),
     ("GET", "/atelier/notification.mp3", USER),
     ("GET", "/atelier/wildcards", USER),
     ("GET", "/atelier/wildcards/values", USER),

@@ -20,6 +20,7 @@ from modules.api.guard import Door, Guard
 from modules.api.metrics import build_metrics
 from modules.api.models import build_models
 from modules.api.pictures import build_atelier
+from modules.api.plan import build_plan
 from modules.api.png_info import build_png_info
 from modules.api.power import Power, build_power
 from modules.api.prompting.history import build_history
@@ -80,6 +81,7 @@ def build_api(
     app.include_router(build_control(service))
     app.include_router(build_settings(service))
     app.include_router(build_queue(service))
+    app.include_router(build_plan(service))
     app.include_router(build_select(service, downloads))
     if downloads is not None:
         app.include_router(build_downloads(downloads))

@@ -47,7 +47,7 @@ class Desk:
 
     def submit(self, request: Request, job_id: str | None = None, channel: str = "", key: Key | None = None) -> Job:
         """As the service's. `channel`: whose turn in the queue it takes where nobody has a name. Raises Forbidden too."""
-        self._check_places(request)
+        self.check_places(request)
         job = self.service.submit(request, self.user.name or channel, job_id, key)
         if isinstance(request, GenerationRequest):
             try:
@@ -147,7 +147,8 @@ class Desk:
             if name in options and options[name] != self.service.settings.current.flat().get(name):
                 self.check_folders(name)
 
-    def _check_places(self, request: Request) -> None:
+    def check_places(self, request: Request) -> None:
+        """Raise Forbidden for a request that names places, or makes files, that this user may not."""
         if isinstance(request, FileRequest) and not self.user.admin:
             raise Forbidden("Making model files is for administrators.")
         if isinstance(request, GenerationRequest):

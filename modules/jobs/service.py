@@ -64,7 +64,7 @@ class JobService:
         known = Known(paths, checkpoints)
         self.files, self.detectors, self.controls = known.files, known.detectors, known.controls
         self.wildcards, self.styles, self.extras = known.wildcards, known.styles, known.extras
-        self._admission = Admission(known, settings, lambda: self.policy, lambda: self.catalogue)
+        self.admission = Admission(known, settings, lambda: self.policy, lambda: self.catalogue)
         self.library = library or Library(paths, hashing=False)
         self.catalogue = read_catalogue(paths.cache / "catalogue.json")
         self.store = JobStore(paths.jobs)
@@ -82,8 +82,8 @@ class JobService:
         self.queue = Queue(
             self.store,
             self._lock,
-            check=self._admission.settings_for,
-            count=self._admission.counted,
+            check=self.admission.settings_for,
+            count=self.admission.counted,
             ring=self.bell.ring,
         )
         self._skipped: tuple[str, int] | None = None
@@ -128,8 +128,8 @@ class JobService:
         """
         if key and (job := self.store.keyed(user, key)):
             return job
-        request = self._admission.counted(request)
-        settings = self._admission.settings_for(request)
+        request = self.admission.counted(request)
+        settings = self.admission.settings_for(request)
         if job_id is not None and not JOB_ID.fullmatch(job_id):
             raise InputError(
                 "force_task_id",
@@ -151,7 +151,7 @@ class JobService:
 
     def change_options(self, options: Mapping[str, Any]) -> Settings:
         """Set options for all later jobs, all of them or none. Raises InputError, ModelFileError, StorageError."""
-        return self.settings.update(self._admission.checked(options))
+        return self.settings.update(self.admission.checked(options))
 
     def processes(self) -> list[int]:
         """The ids of this process and the engine's."""

@@ -176,6 +176,10 @@ class JobStore:
             return self._jobs("ORDER BY number DESC LIMIT ?", (count,))
         return self._jobs("WHERE user=? ORDER BY number DESC LIMIT ?", (user, count))
 
+    def finished(self, kind: str, count: int) -> list[Job]:
+        """The newest jobs of that kind that were done, whoever's."""
+        return self._jobs("WHERE kind=? AND state='done' ORDER BY number DESC LIMIT ?", (kind, count))
+
     def disown(self, user: str) -> None:
         """The jobs of that user belong to nobody who could come by the same name."""
         with self._db.change() as db:
