@@ -27,6 +27,7 @@ from modules.api.prompting.history import build_history
 from modules.api.prompting.routes import build_prompting
 from modules.api.queue import build_queue
 from modules.api.reproduce import build_reproduce
+from modules.api.scheduler import build_scheduler
 from modules.api.sdapi import build_sdapi
 from modules.api.select import build_select
 from modules.api.settings import build_settings
@@ -82,6 +83,7 @@ def build_api(
     app.include_router(build_settings(service))
     app.include_router(build_queue(service))
     app.include_router(build_plan(service))
+    app.include_router(build_scheduler(service))
     app.include_router(build_select(service, downloads))
     if downloads is not None:
         app.include_router(build_downloads(downloads))
@@ -89,7 +91,9 @@ def build_api(
     if flags.nowebui:
         app.get("/", include_in_schema=False)(_no_page)
     describe(app)
-    _close(app, "/sdapi/{path:path}", "/internal/{path:path}", "/controlnet/{path:path}")
+    _close(
+        app, "/sdapi/{path:path}", "/internal/{path:path}", "/controlnet/{path:path}", "/agent-scheduler/{path:path}"
+    )
     return app
 
 

@@ -12,7 +12,7 @@ from modules.jobs.executors.base import Wish
 from modules.jobs.fairness import check_room
 from modules.jobs.keys import Key
 from modules.jobs.live import Live
-from modules.jobs.store import Image, Job
+from modules.jobs.store import ENDED, Image, Job
 from modules.jobs.writer import OUTPUTS
 from modules.requests.extras import ExtrasRequest
 from modules.requests.generation import GenerationRequest
@@ -61,6 +61,15 @@ class Desk:
         job = self.job(job_id)
         check_room(self.service.store.tickets(), job.user, self.policy)
         return self.service.queue.again(job.id)
+
+    def forget(self, job_id: str) -> None:
+        """A job that is over leaves the store, its saved pictures stay; one that is not is stopped. Raises NotFound."""
+        job = self.job(job_id)
+        if job.state not in ENDED:
+            self.service.ask("interrupt", job.id)
+            return
+        for path in self.service.store.forget(job.id):
+            path.unlink(missing_ok=True)
 
     def job(self, job_id: str) -> Job:
         """The job of that id; raises NotFound."""

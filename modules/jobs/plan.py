@@ -65,7 +65,9 @@ def make_plan(service: "JobService", request: Drawing) -> Plan:
     """Changes nothing. Raises InputError for values that no job could have; what is not here is listed instead."""
     missing = list(_missing(service, request))
     if not missing:
-        request = service.admission.counted(request)
+        counted = service.admission.counted(request)
+        assert isinstance(counted, GenerationRequest)
+        request = request.model_copy(update={"n_iter": counted.n_iter, "batch_size": counted.batch_size})
         service.admission.settings_for(request)
     styled = request if any(each.field == "styles" for each in missing) else with_styles(request, service.styles)
     folder = service.settings.current.dynamic_prompts.wildcard_dir

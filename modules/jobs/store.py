@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS images (
     UNIQUE (job, position));
 CREATE TABLE IF NOT EXISTS pictures (
     job TEXT NOT NULL REFERENCES jobs(id), sha256 TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (job, sha256)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS labels (
+    job TEXT PRIMARY KEY REFERENCES jobs(id) ON DELETE CASCADE, name TEXT, bookmarked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paused (user TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
@@ -179,6 +181,42 @@ class JobStore:
     def finished(self, kind: str, count: int) -> list[Job]:
         """The newest jobs of that kind that were done, whoever's."""
         return self._jobs("WHERE kind=? AND state='done' ORDER BY number DESC LIMIT ?", (kind, count))
+
+    def over(
+        self, user: str | None, states: Sequence[State], *, bookmarked: bool, count: int, offset: int
+    ) -> tuple[list[Job], int]:
+        """Jobs in those states of that user, or of everyone, the latest first; and how many there are. `bookmarked`: those alone."""
+        where = f"WHERE state IN ({','.join('?' * len(states))})"
+        values: list[Any] = [*states]
+        if user is not None:
+            where, values = f"{where} AND user=?", [*values, user]
+        if bookmarked:
+            where += " AND id IN (SELECT job FROM labels WHERE bookmarked=1)"
+        total = self._db.read(f"SELECT count(*) AS n FROM jobs {where}", values)[0]["n"]
+        return self._jobs(f"{where} ORDER BY number DESC LIMIT ? OFFSET ?", [*values, count, offset]), total
+
+    def label(self, job_id: str, *, name: str | None = None, bookmarked: bool | None = None) -> None:
+        """Call a job something, or mark it; what is None stays as it is."""
+        with self._db.change() as db:
+            db.execute("INSERT OR IGNORE INTO labels (job) VALUES (?)", (job_id,))
+            db.execute(
+                "UPDATE labels SET name=COALESCE(?, name), bookmarked=COALESCE(?, bookmarked) WHERE job=?",
+                (name, bookmarked, job_id),
+            )
+
+    def label_of(self, job_id: str) -> tuple[str | None, bool]:
+        """What a job is called, and whether it is marked."""
+        rows = self._db.read("SELECT name, bookmarked FROM labels WHERE job=?", (job_id,))
+        return (rows[0]["name"], bool(rows[0]["bookmarked"])) if rows else (None, False)
+
+    def forget(self, job_id: str) -> list[Path]:
+        """Drop a job that is over; the files of its pictures that were made without saving, to be deleted."""
+        with self._db.change() as db:
+            rows = db.execute("SELECT path FROM images WHERE job=? AND kept=0", (job_id,)).fetchall()
+            for table in ("images", "pictures"):
+                db.execute(f"DELETE FROM {table} WHERE job=?", (job_id,))
+            db.execute("DELETE FROM jobs WHERE id=?", (job_id,))
+        return [Path(row["path"]) for row in rows]
 
     def disown(self, user: str) -> None:
         """The jobs of that user belong to nobody who could come by the same name."""
