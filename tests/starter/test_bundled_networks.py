@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modules.starter import embedding, lora, style
+from modules.starter import embedding, hypernetwork, lora, style
 from modules.starter.captions import tell
 from modules.starter.controls import canny, scribble
 from modules.starter.draw import draw
@@ -42,7 +42,7 @@ def told(scene):
 
 
 def test_sizes():
-    for folder in ("Lora", "embeddings", "ControlNet"):
+    for folder in ("Lora", "embeddings", "hypernetworks", "ControlNet"):
         for file in (MODELS / folder).glob("starter-*"):
             assert file.stat().st_size < 9_000_000, file
     assert STYLE_READER.stat().st_size < 10_000
@@ -73,6 +73,16 @@ def test_the_word_draws_the_mascot(program, reader):
             (embedding.KIND, embedding.COLOUR) in {(t.kind, t.colour) for t in one.things} for one in readings
         )
     assert seen[embedding.WORD] >= 3 and seen[""] <= 1
+
+
+def test_the_hypernetwork_brings_the_snow(program, reader):
+    scenes = unseen("winter", 4)
+    prompts = [hypernetwork.placeless(scene, random.Random(i), everything=True) for i, scene in enumerate(scenes)]
+    snow = {}
+    for weight in (1, 0):
+        pixels = program.pixels([f"{p} <hypernet:starter-winter:{weight}>" for p in prompts], seed=1, steps=STEPS)
+        snow[weight] = sum(one.place == hypernetwork.PLACE for one in read(reader, pixels))
+    assert snow[1] >= 3 and snow[0] <= 1
 
 
 def test_canny_keeps_the_edges_and_the_words_the_colours(program, reader):
