@@ -57,6 +57,14 @@ def build_page(service: JobService, downloads: Downloads | None = None) -> gr.Bl
     return page
 
 
+def theme_of(name: str) -> gr.themes.Base:
+    """Gradio's theme of that name in A1111's spelling, such as "gradio/soft", with our spaces and the system's fonts."""
+    kind = getattr(gr.themes, name.rpartition("/")[2].capitalize())
+    return kind(font=SANS, font_mono=MONO, spacing_size="sm").set(
+        layout_gap="8px", block_padding="6px 10px", input_padding="6px 8px"
+    )
+
+
 def mount_page(app: FastAPI, service: JobService, downloads: Downloads | None = None) -> FastAPI:
     """Serve the page at "/" of `app`, and what it needs below "/atelier". Nothing is fetched from other machines."""
     app.include_router(build_router(service))
@@ -69,9 +77,7 @@ def mount_page(app: FastAPI, service: JobService, downloads: Downloads | None = 
         app,
         page,
         path="/",
-        theme=gr.themes.Default(font=SANS, font_mono=MONO, spacing_size="sm").set(
-            layout_gap="8px", block_padding="6px 10px", input_padding="6px 8px"
-        ),
+        theme=theme_of(service.settings.current.user_interface.gradio_theme),
         head="".join(f'<link rel="stylesheet" href="atelier/page/{name}.css">' for name in STYLES),
         footer_links=[],
         run_history=False,

@@ -1,4 +1,4 @@
-"""The page in another language: its first script is the chosen localisation, so that nothing is drawn in English before."""
+"""What the page begins with: its theme, and the chosen localisation, so that nothing is drawn in other colours or in English before."""
 
 import json
 
@@ -13,7 +13,7 @@ from modules.library.localizations import NONE, Localizations
 from webui.stream import ASSETS
 
 HEAD = b"<head>"
-SCRIPT = b'<script src="atelier/localization.js"></script>'
+SCRIPT = b'<script src="atelier/page/theme.js"></script><script src="atelier/localization.js"></script>'
 
 
 def build_localization(service: JobService) -> APIRouter:
@@ -34,14 +34,14 @@ def build_localization(service: JobService) -> APIRouter:
 
 
 def localize(app: FastAPI) -> None:
-    """Let the page that was mounted last on `app` begin with that script."""
+    """Let the page that was mounted last on `app` begin with those scripts."""
     mount = app.router.routes[-1]
     assert isinstance(mount, Mount)
     mount.app = _Localized(mount.app)
 
 
 class _Localized:
-    """Writes the script's tag into the HTML that `app` sends. What is no HTML passes as it is."""
+    """Writes the scripts' tags into the HTML that `app` sends. What is no HTML passes as it is."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -273,6 +273,20 @@ class UserInterface(Section):
         max_length=200,
         description="A file of the folder localizations, in A1111's format, or zh_CN. From the next time that the page is loaded.",
     )
+    gradio_theme: Literal[
+        "Default",
+        "gradio/base",
+        "gradio/glass",
+        "gradio/monochrome",
+        "gradio/soft",
+        "gradio/citrus",
+        "gradio/ocean",
+        "gradio/origin",
+    ] = Field(
+        "Default",
+        title="Gradio theme",
+        description="Counts from the next start. ◐ above the tabs makes the page light, dark, or as the system is.",
+    )
 
 
 class Alternatives(Section):

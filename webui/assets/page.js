@@ -16,6 +16,7 @@ import { adjustHelp } from "./prompt_help.js";
 import { send } from "./send.js";
 import { label } from "./tab.js";
 import { tabs } from "./tabs.js";
+import { listenToTheme } from "./theme_button.js";
 import { adjust, listenToWeights } from "./weights.js";
 
 export { start as startMerging, press as pressMerging, pressed as pressedMerging } from "./merging.js";
@@ -38,6 +39,7 @@ export function start(tab, element) {
     listenToWeights();
     listenToCompletion();
     showAccount();
+    listenToTheme();
   }
   document.body.dataset.started = "";
   label("refresh_sd_model_checkpoint", "Look for checkpoints again");

@@ -32,6 +32,7 @@ def build_quicksettings() -> tuple[gr.Dropdown, gr.Dropdown, gr.Button]:
                 elem_id="setting_forge_additional_modules",
             )
         refresh = gr.Button("🔄", elem_id="refresh_sd_model_checkpoint", elem_classes="tool", scale=0, min_width=40)
+        gr.Button("◐", elem_id="theme", elem_classes="tool", scale=0, min_width=40)
     return picker, modules, refresh
 
 
