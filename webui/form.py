@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from modules.core.errors import AtelierError, InputError, UnknownName, short
@@ -176,10 +177,8 @@ def usable(values: Mapping[str, Any], catalogue: Catalogue, form: Form = TXT2IMG
     return found
 
 
-def starting_values(
-    checkpoint: str | None, checkpoints: Checkpoints, catalogue: Catalogue, form: Form = TXT2IMG
-) -> dict[str, Any]:
-    """What every field starts from: the checkpoint's own defaults, else the request's."""
+def plain_values(catalogue: Catalogue, form: Form = TXT2IMG) -> dict[str, Any]:
+    """What every field starts from where no checkpoint, file or user says anything: the request's defaults."""
     plain = form.make({})
     known = {name for name in form.names if name not in (*FLAT, *form.starts, MODULES)}
     parts = flattened(make_request({field: {} for field in TECHNIQUES}))
@@ -188,6 +187,18 @@ def starting_values(
     values.update(REFINER)
     if catalogue.samplers and plain.sampler_name not in (s.name for s in catalogue.samplers):
         values["sampler_name"] = catalogue.samplers[0].name
+    return values
+
+
+def starting_values(
+    checkpoint: str | None,
+    checkpoints: Checkpoints,
+    catalogue: Catalogue,
+    form: Form = TXT2IMG,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """What every field starts from: the user's own default of `given`, the checkpoint's, else the request's."""
+    values = plain_values(catalogue, form)
     try:
         own = page_defaults(checkpoints.find(checkpoint or ""))
     except AtelierError:
@@ -195,6 +206,7 @@ def starting_values(
     return {
         **values,
         **usable(own, catalogue, form),
+        **given,
         "override_settings": [],
         MODULES: [],
     }  # a file changes no settings

@@ -117,6 +117,11 @@ class Paths:
         return self.data / "config.json"
 
     @property
+    def ui_config(self) -> Path:
+        """A1111's name for what the page's fields begin with."""
+        return self.data / "ui-config.json"
+
+    @property
     def cache(self) -> Path:
         """Things that can be made again, and pictures that were asked not to be saved."""
         return self.data / "cache"

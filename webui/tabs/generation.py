@@ -15,8 +15,19 @@ from modules.jobs.uploads import Uploads
 from modules.library.shelf import Shelf
 from modules.requests.detail import NONE, PASSTHROUGH
 from webui.control_form import CONTROL, gathered_control
+from webui.defaults import Defaults
 from webui.detail_form import COUNT, MENUS, SAME, named
-from webui.form import MODULES, Form, from_infotext, overriding, remembered, starting_values, to_request, usable
+from webui.form import (
+    MODULES,
+    Form,
+    from_infotext,
+    overriding,
+    plain_values,
+    remembered,
+    starting_values,
+    to_request,
+    usable,
+)
 from webui.groups import applied, chosen_entries, limited, read_sent
 from webui.parts.caller import desk_of
 from webui.parts.cards import build_cards
@@ -68,6 +79,10 @@ class GenerationTab:
             MODULES: modules,
         }
         self.fields = {name: found[name] for name in self.form.names}
+        plain = plain_values(service.catalogue, self.form)
+        shown = {name: one for name, one in self.fields.items() if name != MODULES}
+        self.defaults = Defaults(service.paths.ui_config, self.name, self.form, shown, plain)
+        self.defaults.values(service.catalogue, tell=True)
         self._wire_jobs()
         self._wire_values(refresh)
         self._wire_received()
@@ -139,7 +154,7 @@ class GenerationTab:
         wanted, touched = remembered(memory)
         choices = checkpoint_choices(service.library)
         checkpoint = chosen(wanted or service.settings.current.stable_diffusion.sd_model_checkpoint, choices)
-        values = starting_values(checkpoint, service.checkpoints, catalogue, self.form)
+        values = starting_values(checkpoint, service.checkpoints, catalogue, self.form, self.defaults.values(catalogue))
         values |= usable(touched, catalogue, self.form)
         if MODULES not in touched:
             values[MODULES] = [*service.settings.current.stable_diffusion.forge_additional_modules]
