@@ -1,4 +1,4 @@
-"""What sections of settings are; those for samplers, img2img, finished pictures, live previews, notifications and downloads."""
+"""What sections of settings are; those for samplers, img2img, finished pictures, live previews and downloads."""
 
 import re
 from typing import Literal
@@ -262,62 +262,6 @@ class Downloads(Section):
         if value and not value.startswith(("https://", "http://")):
             raise ValueError("must begin with https:// or http://, or be empty")
         return value
-
-
-class UserInterface(Section):
-    """User interface"""
-
-    localization: Text = Field(
-        "None",
-        title="Localization",
-        max_length=200,
-        description="A file of the folder localizations, in A1111's format, or zh_CN. From the next time that the page is loaded.",
-    )
-    gradio_theme: Literal[
-        "Default",
-        "gradio/base",
-        "gradio/glass",
-        "gradio/monochrome",
-        "gradio/soft",
-        "gradio/citrus",
-        "gradio/ocean",
-        "gradio/origin",
-    ] = Field(
-        "Default",
-        title="Gradio theme",
-        description="Counts from the next start. ◐ above the tabs makes the page light, dark, or as the system is.",
-    )
-
-
-class Alternatives(Section):
-    """UI alternatives"""
-
-    hires_fix_show_sampler: bool = Field(
-        False,
-        title="Hires fix: show hires checkpoint and sampler selection",
-        description="From the next time that the page is loaded.",
-    )
-    hires_fix_show_prompts: bool = Field(
-        False,
-        title="Hires fix: show hires prompt and negative prompt",
-        description="From the next time that the page is loaded.",
-    )
-
-
-class Notifications(Section):
-    """Notifications"""
-
-    notification_audio: bool = Field(
-        False,
-        title="Play notification sound after image generation",
-        description="notification.mp3 of the data folder; without that file a short chime.",
-    )
-    notification_volume: Whole = Field(100, title="Notification sound volume", ge=0, le=100)
-    notification_popup: bool = Field(
-        True,
-        title="Show a notification of the browser after image generation",
-        description="While the page is not in sight, and once the browser was allowed to, in the tab Queue.",
-    )
 
 
 HEX = "^#[0-9a-fA-F]{6}$"

@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 from modules.core.errors import InputError, UnknownName
 from modules.core.files import write_atomic
 from modules.core.left_out import check_left_out
+from modules.core.page_sections import Alternatives, Notifications, UserInterface
 from modules.core.picture_sections import FaceRestoration, Interrogate
 from modules.core.prompt_sections import DynamicPrompts, PromptCompletion, PromptEditing
 from modules.core.sections import (
-    Alternatives,
     Compatibility,
     ControlNet,
     Detail,
@@ -30,13 +30,11 @@ from modules.core.sections import (
     ImageToImage,
     Infotext,
     LivePreviews,
-    Notifications,
     Postprocessing,
     SamplerParameters,
     Section,
     StableDiffusion3,
     Upscaling,
-    UserInterface,
 )
 from modules.core.validation import Number, Text, Whole, input_error
 
