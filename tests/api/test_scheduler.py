@@ -44,7 +44,8 @@ def test_tasks_are_queued_moved_renamed_drawn_and_forgotten(puppet):
     assert client.put(f"{V1}/task/{first}", json={"params": {"steps": 3}}).json()["success"]
     assert client.delete(f"{V1}/task/{second}").json()["message"] == "Task interrupted"
     post(client, "queue/resume")
-    service.wait(third, 60), service.wait(named, 60)
+    service.wait(third, 60)
+    service.wait(named, 60)
     done = client.get(f"{V1}/history?status=done").json()
     assert done["total"] == 3 and {task["id"] for task in done["tasks"]} == {first, third, named}
     one = next(task for task in done["tasks"] if task["id"] == first)
