@@ -1,6 +1,7 @@
 """The page as its user sees it: fields by their labels, what is shown in the results panel."""
 
 import re
+from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -69,9 +70,13 @@ class Atelier:
         return self.page.locator(f"#{self.tab}_results {selector}")
 
     def generate(self) -> "Atelier":
-        """Press Ctrl+Enter in the prompt, and wait until the page tells of the new job (a quick one may be over by then)."""
+        """Press Ctrl+Enter in the prompt, and wait until the page tells of the new job."""
+        return self.begun_by(lambda: self.field("prompt").press("Control+Enter"))
+
+    def begun_by(self, act: Callable[[], object]) -> "Atelier":
+        """Do that, and wait until the page tells of a new job (a quick one may be over by then)."""
         self.page.evaluate(TELL, "atelier.job" if self.tab == "txt2img" else f"atelier.job.{self.tab}")
-        self.field("prompt").press("Control+Enter")
+        act()
         self.page.wait_for_function("window.told")
         return self
 

@@ -125,7 +125,7 @@ def test_names_aliases_and_what_is_missing(tools, model):
     assert told == [
         "<fancy:...> in the prompt has no effect: networks are named by <lora:...>, <lyco:...> or <hypernet:...>.",
         "Networks not found: oen. Nearest: one.",
-        "Hypernetworks not found: none. There is none to choose from.",
+        "Hypernetworks not found: none. Known are, among others: starter-winter.",
     ]
     with tools.networks.applied(model, asked("<lora:one:1>", lora_add_hashes_to_infotext=False), print) as on:
         assert on.fields == {}
