@@ -8,6 +8,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.page import Atelier
+from tests.server import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 UNIT = "#txt2img_controlnet_ControlNet-0"
@@ -62,7 +63,7 @@ def test_a_reload_keeps_filter_pictures_and_preview(atelier: Atelier, pictures: 
     expect(unit.get_by_label("Canny", exact=True)).to_be_checked()
     expect(unit.get_by_label("Preview as Input")).to_be_checked()
     expect(page.locator(f"{UNIT}_preprocessor")).to_have_value("canny")
-    assert told(page) == before
+    until(lambda: told(page) == before, 20)
 
 
 def test_what_a_preprocessor_lacks_can_be_fetched(atelier: Atelier) -> None:
