@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
+from modules.detect.starter_clip import normalised
 from modules.starter.share import bfloat16
 
 from .base import Base, noised
 from .fit import Budget, Recipe, fit
 from .lessons import Lessons
 from .parts import WIDTH
-from .vision import normalised
 from .words import tokenize
 
 TOKENS = 4

@@ -19,7 +19,7 @@ from .embedding import mascot_text
 from .evaluate import READER, contact_sheet
 from .hypernetwork import placeless
 from .judge import judge
-from .measure_control import Keep, Rows, measure_canny, measure_scribble
+from .measure_control import Keep, Rows, measure_canny, measure_prompt, measure_scribble
 from .program import Program
 from .reader import Reader, load_reader, read
 from .scene import Scene, test_scene
@@ -82,6 +82,7 @@ def measure_hypernetwork(program: Program, reader: Reader, number: int, keep: Ke
 
 MEASURES = {
     "lora": measure_lora, "embedding": measure_embedding, "hypernetwork": measure_hypernetwork, "canny": measure_canny, "scribble": measure_scribble,
+    "adapter": measure_prompt,
 }  # fmt: skip
 
 

@@ -81,10 +81,28 @@ def measure_canny(program: Program, reader: Reader, number: int, keep: Keep) -> 
         )
         verdicts = [judge(scene, seen) for scene, seen in zip(wanted, read(reader, pixels), strict=True)]
         rows[f"canny, weight {weight}: colour"] = _mean(one.colour for one in verdicts)
+        if not weight:
+            others = controls[1:] + controls[:1]
+            rows["canny, weight 0, controls of other scenes: IoU of the edges at 2 pixels"] = canny_agreement(
+                others, pixels
+            )
+    rows |= without_words(program, controls, keep)
     few = min(number, 4)
     rows["canny, weight 0: the same to the last bit as without"] = float(
         (program.pixels(prompts[:few], seed=1) == pixels[:few]).all()
     )
+    return rows
+
+
+def without_words(program: Program, controls: list[np.ndarray], keep: Keep) -> Rows:
+    """What the control alone does: the prompt, which tells much of a scene by itself, says nothing."""
+    rows: Rows = {}
+    prompts = [""] * len(controls)
+    for weight in (1, 0):
+        pixels = steered(program, prompts, controls, "starter-canny", weight)
+        keep(f"canny-wordless-{weight}", pixels, prompts)
+        agreed = canny_agreement(controls, pixels)
+        rows[f"canny, weight {weight}, no words: IoU of the edges at 2 pixels"] = agreed
     return rows
 
 
@@ -103,6 +121,22 @@ def measure_scribble(program: Program, reader: Reader, number: int, keep: Keep) 
         rows[f"scribble, weight {weight}: colour"] = _mean(
             judge(s, one).colour for s, one in zip(scenes, readings, strict=True)
         )
+    return rows
+
+
+def measure_prompt(program: Program, reader: Reader, number: int, keep: Keep) -> Rows:
+    """A drawn scene as an image prompt, and no words: is what it shows in the picture?"""
+    rng = random.Random("evaluation image prompt")
+    scenes = [test_scene(rng, count=1) for _ in range(number)]
+    shown = [np.asarray(draw(scene)) for scene in scenes]
+    prompts = [""] * number
+    rows: Rows = {}
+    for weight in (1, 0):
+        pixels = steered(program, prompts, shown, "starter-ip-adapter", weight)
+        keep(f"image-prompt-{weight}", pixels, prompts)
+        verdicts = [judge(scene, seen) for scene, seen in zip(scenes, read(reader, pixels), strict=True)]
+        for part in ("kind", "colour", "place", "style"):
+            rows[f"image prompt, weight {weight}: {part}"] = _mean(getattr(one, part) for one in verdicts)
     return rows
 
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 def orthogonal(g: Tensor, steps: int = 5) -> Tensor:
-    """The nearest orthogonal matrix, roughly, by a quintic Newton-Schulz iteration in bfloat16; (rows, columns)."""
+    """The nearest orthogonal matrix, roughly, by a quintic Newton-Schulz iteration, in bfloat16 where the CPU multiplies such; (rows, columns)."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
+    x = g.bfloat16() if torch.cpu._is_avx512_bf16_supported() else g.float()
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
     x = x / (x.norm() + 1e-7)

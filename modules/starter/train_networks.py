@@ -14,7 +14,7 @@ from torch import nn
 
 from modules.core.paths import ROOT
 
-from . import adapter, embedding, hypernetwork, lora, style, vision
+from . import adapter, embedding, hypernetwork, lora, meaning, style, vision
 from .base import load_base
 from .evaluate import CHECKPOINT, READER
 from .fit import Budget, trained
@@ -27,6 +27,7 @@ LORA = MODELS / "Lora" / "starter-parchment.safetensors"
 EMBEDDING = MODELS / "embeddings" / f"{embedding.WORD}.safetensors"
 STYLE_READER = MODELS / "starter" / "style-reader.safetensors"
 VISION = MODELS / "clip_vision" / "starter-vision.safetensors"
+MEANING = MODELS / "starter" / "meaning.safetensors"
 ADAPTER = MODELS / "ControlNet" / "starter-ip-adapter.safetensors"
 HYPERNETWORK = MODELS / "hypernetworks" / f"{hypernetwork.NAME}.pt"
 
@@ -56,10 +57,7 @@ def _of(module: Any, name: str) -> Callable[..., nn.Module]:
 
 
 def _vision(work: Path, budget: Budget, args: Any) -> nn.Module:
-    lessons = prepare(load_base(CHECKPOINT), work / "lessons", name=CONTROL, count=args.scenes)
-    return vision.train_vision(
-        work / "vision.pt", budget, lessons=lessons, scene_at=partial(scene_of, CONTROL), seed=args.seed
-    )
+    return vision.train_vision(work / "vision.pt", budget, seed=args.seed)
 
 
 def _adapter(work: Path, budget: Budget, args: Any) -> nn.Module:
@@ -67,6 +65,15 @@ def _adapter(work: Path, budget: Budget, args: Any) -> nn.Module:
     lessons = prepare(base, work / "lessons", name=CONTROL, count=args.scenes)
     eyes = trained(vision.Schooled(), work / "vision.pt").encoder
     return adapter.train_adapter(work / "adapter.pt", budget, base=base, vision=eyes, lessons=lessons, seed=args.seed)
+
+
+def _meaning(work: Path, budget: Budget, args: Any) -> nn.Module:
+    lessons = prepare(load_base(CHECKPOINT), work / "lessons", name=CONTROL, count=args.scenes)
+    eyes = trained(vision.Schooled(), work / "vision.pt").encoder
+    scene_at = partial(scene_of, CONTROL)
+    return meaning.train_meaning(
+        work / "meaning.pt", budget, vision=eyes, lessons=lessons, scene_at=scene_at, seed=args.seed
+    )
 
 
 COURSES = {
@@ -77,9 +84,10 @@ COURSES = {
     ),
     "style": Course(train=_style, write=style.write_style, out=STYLE_READER),
     "vision": Course(train=_vision, write=vision.write_vision, out=VISION),
+    "meaning": Course(train=_meaning, write=meaning.write_meaning, out=MEANING),
     "adapter": Course(train=_adapter, write=adapter.write_adapter, out=ADAPTER),
 }
-"""The adapter needs the vision before it, and the evaluation of the LoRA the style reader."""
+"""The adapter and the meaning need the vision before them, and the evaluation of the LoRA the style reader."""
 
 
 def main() -> None:

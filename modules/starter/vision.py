@@ -1,41 +1,26 @@
 """A small image encoder in CLIP's layout for the starter's image prompts: what a drawn picture shows must be read from its embedding."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionModelWithProjection
 
+from modules.detect.starter_clip import PATCH, SIDE, WIDTH, make_vision, normalised
 from modules.starter.share import bfloat16
 
+from . import hints
+from .draw import draw
 from .fit import Budget, Recipe, fit
-from .lessons import Lessons
+from .lessons import scene_of
+from .reader import CELL
 from .scene import COLOURS, KINDS, PLACES, STYLES, Scene
 
-SIDE, WIDTH = 128, 128
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's, of pixels from 0 to 1."""
 HEADS = {"kind": len(KINDS) * len(COLOURS), "place": len(PLACES), "style": len(STYLES)}
-
-
-def make_vision() -> CLIPVisionModelWithProjection:
-    """(B, 3, 128, 128), normalised as CLIP's -> embeddings (B, 128)."""
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4, num_attention_heads=WIDTH // 64,
-            image_size=SIDE, patch_size=16, projection_dim=WIDTH, hidden_act="quick_gelu",
-        )
-    )  # fmt: skip
-
-
-def normalised(pixels: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 -> as CLIP's encoders take it."""
-    mean, std = (torch.tensor(one)[:, None, None] for one in (MEAN, STD))
-    return (pixels.float() / 255 - mean) / std
 
 
 @dataclass(frozen=True)
@@ -58,40 +43,51 @@ def shown(scenes: list[Scene]) -> Shown:
 
 
 class Schooled(nn.Module):
-    """The encoder with the linear heads that exist for its training only."""
+    """The encoder with the linear heads that exist for its training only: of its embedding, and of each patch (see `hints`)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = make_vision()
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, classes) for name, classes in HEADS.items()})
+        self.patches = nn.Linear(WIDTH, hints.HEADS)
         nn.init.constant_(self.heads["kind"].bias, -4.0)  # pyright: ignore[reportArgumentType]
 
-    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Logits per head, (B, classes)."""
-        embeds = self.encoder(normalised(pixels)).image_embeds
-        return {name: head(embeds).float() for name, head in self.heads.items()}
+    def forward(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """(B, 3, 128, 128) uint8 -> logits per head (B, classes), and of the cells (B, hints.HEADS, 16, 16)."""
+        found = self.encoder(normalised(pixels))
+        cells = self.patches(found.last_hidden_state[:, 1:]).transpose(1, 2).unflatten(2, (SIDE // PATCH, -1))
+        return (
+            {name: head(found.image_embeds).float() for name, head in self.heads.items()},
+            functional.interpolate(cells, scale_factor=PATCH // CELL),
+        )
+
+
+def _drawn(scenes: list[Scene]) -> Tensor:
+    """(B, 3, 128, 128) uint8."""
+    return torch.stack([torch.from_numpy(np.array(draw(scene))).permute(2, 0, 1) for scene in scenes])
 
 
 def train_vision(
-    path: Path, budget: Budget, *, lessons: Lessons, scene_at, seed: int = 0, batch: int = 32, until_step: int | None = None
-) -> CLIPVisionModelWithProjection:  # fmt: skip
-    """Trains, or goes on training, the checkpoint at `path`. `scene_at(i)` is the scene of the lessons' picture i."""
+    path: Path, budget: Budget, *, seed: int = 0, batch: int = 32, until_step: int | None = None
+) -> CLIPVisionModelWithProjection:
+    """Trains, or goes on training, the checkpoint at `path`, on scenes that are drawn for it, no one twice."""
     torch.manual_seed(seed)
     model = Schooled()
 
     def loss_at(step: int):
-        chosen = random.Random(f"vision {seed}/{step}").sample(range(len(lessons.pixels)), batch)
-        wanted = shown([scene_at(i) for i in chosen])
+        scenes = [scene_of(f"vision {seed}", step * batch + i) for i in range(batch)]
+        wanted, everything = shown(scenes), torch.ones(batch, dtype=torch.bool)
         with bfloat16():
-            out = model(lessons.pixels[chosen])
+            out, cells = model(_drawn(scenes))
         loss = 40 * functional.binary_cross_entropy_with_logits(out["kind"], wanted.kinds)
         loss = (
             loss
             + functional.cross_entropy(out["place"], wanted.place)
             + functional.cross_entropy(out["style"], wanted.style)
+            + hints.hint_loss(cells, scenes, everything)
         )
-        first = (out["kind"].detach().argmax(1, keepdim=True) == wanted.kinds.topk(1).indices).float().mean().item()
-        return loss, {"kind": first}
+        surest = out["kind"].detach().argmax(1, keepdim=True)
+        return loss, {"kind": wanted.kinds.gather(1, surest).mean().item()}
 
     return fit(
         model, loss_at, path=path, budget=budget, recipe=Recipe(rate=1e-3, warmup=50, ema=0.99), until_step=until_step

@@ -110,5 +110,17 @@ def test_a_scribble_says_where_and_the_words_the_colours(program, reader):
     assert sum(judge(s, r).colour for s, r in zip(wanted, on, strict=True)) >= 3
 
 
+def test_an_image_prompt_shows_what_words_do_not_say(program, reader):
+    """Kind, colour and place of eight scenes: 10 of 24 were right with it, 2 without."""
+    scenes = unseen("image prompt", 8)
+    shown = [np.asarray(draw(scene)) for scene in scenes]
+    right = []
+    for weight in (1, 0):
+        pixels = steered(program, [""] * len(scenes), shown, "starter-ip-adapter", weight, steps=12)
+        verdicts = [judge(scene, seen) for scene, seen in zip(scenes, read(reader, pixels), strict=True)]
+        right.append(sum(one.kind + one.colour + one.place for one in verdicts))
+    assert right[0] >= 7 and right[0] > right[1] + 4
+
+
 def as_pixels(one):
     return ((one + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
