@@ -10,6 +10,8 @@ AtelierError                something the user can read and act on
 ├── ModelFileError          a checkpoint that is missing, broken, unsafe or not understood  (HTTP 422)
 │   └── UnsafeModelFile     one that names code to be run                                   (HTTP 422)
 ├── StorageError            a folder or disk that cannot be written                         (HTTP 507)
+│   ├── DiskFull            one that has no room left                                       (HTTP 507)
+│   └── TooMuchUploaded     no more uploads are kept just now                               (HTTP 429)
 ├── QueueFull               no more jobs are taken just now                                 (HTTP 503)
 │   └── TooManyJobs         no more jobs of this user                                       (HTTP 429)
 ├── RemoteError             another site that cannot be reached, refuses, or answers nonsense        (HTTP 502)
@@ -22,6 +24,7 @@ Errors are caught only at the borders: the page, the API, the worker, the comman
 
 import difflib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class AtelierError(Exception):
@@ -99,6 +102,24 @@ class StorageError(AtelierError):
     """A folder or disk that cannot be written."""
 
     status = 507
+
+
+class DiskFull(StorageError):
+    """The disk that holds `folder` has no room left, or this user none there."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path]]:
+        return type(self), (self.message, self.folder)
+
+
+class TooMuchUploaded(StorageError):
+    """As much as may be is kept of what was uploaded."""
+
+    status = 429
+    wait = 600.0
 
 
 class QueueFull(AtelierError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SECRET = ("auth", "gradio_auth", "gradio_auth_path", "api_auth", "ngrok", "tls_keyfile")
+SECRET = ("auth", "gradio_auth", "gradio_auth_path", "api_auth", "ngrok", "ngrok_options", "tls_keyfile")
 """Flags of which only whether they were given is told."""
 
 HIDDEN = "(hidden)"

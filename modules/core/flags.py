@@ -74,7 +74,7 @@ class Flags:
     `use_cpu`: everything computes on the CPU; `on_cpu`: the parts of CPU_PARTS that do.
     `compiles`, `fuses`: PyTorch's networks run by torch.compile, and with projections fused.
     `precision`: those of "half", "no_half", "no_half_vae" and "upcast_sampling" that were asked for.
-    `api_server_stop`: the API may end or restart the server. `values`: every flag's value, secrets hidden.
+    `api_server_stop`: the API may end or restart the server. `disable_extensions`: none is loaded. `values`: every flag's value, secrets hidden.
     """
 
     port: int = 7860
@@ -98,7 +98,9 @@ class Flags:
     fuses: bool = False
     autolaunch: bool = False
     allow_local_downloads: bool = False
+    allow_local_webhooks: bool = False
     api_server_stop: bool = False
+    disable_extensions: bool = False
     network: Network = NO_FLAGS
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -194,7 +196,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--allow-local-downloads", action="store_true", help="let downloads come from machines of the local network too"
     )
+    p.add_argument(
+        "--allow-local-webhooks", action="store_true", help="let webhooks go to machines of the local network too"
+    )
     p.add_argument("--api-server-stop", action="store_true", help="let the API stop, kill and restart the server")
+    for flag in ("--disable-all-extensions", "--disable-extra-extensions"):
+        p.add_argument(flag, action="store_true", help="load nothing from extensions/")
     add_left_out(p)
     add_network_flags(p)
     return p
@@ -260,7 +267,9 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
         fuses=given.fuse_projections,
         autolaunch=given.autolaunch,
         allow_local_downloads=given.allow_local_downloads,
+        allow_local_webhooks=given.allow_local_webhooks,
         api_server_stop=given.api_server_stop,
+        disable_extensions=given.disable_all_extensions or given.disable_extra_extensions,
         network=network_of(given),
         values=flag_values(known, given, {flag: kind for flag, (kind, _) in FOLDERS.items()}),
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modules.core.errors import InputError, short
-from modules.core.policy import MB, POLICIES, Exposure, Policy
+from modules.core.ngrok import ngrok_words
+from modules.core.policy import GB, MB, POLICIES, Exposure, Policy
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TUNNELS = ("share", "ngrok", "cloudflared")
@@ -23,12 +24,14 @@ class GivenAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What those flags said. `tunnel`: a name in TUNNELS; `ngrok_token` is that of --ngrok; `open_to_all`: nobody has to log in."""
+    """What those flags said. `tunnel`: a name in TUNNELS; `ngrok_token` is that of --ngrok, `ngrok_words` what its program is
+    told besides; `open_to_all`: nobody has to log in."""
 
     listen: bool = False
     server_name: str | None = None
     tunnel: str | None = None
     ngrok_token: str = field(default="", repr=False)
+    ngrok_words: tuple[str, ...] = ()
     auth: bool = False
     open_to_all: bool = False
     accounts: tuple[GivenAccount, ...] = ()
@@ -44,6 +47,7 @@ class Network:
     keep_alive: int = 30
     remote_downloads: bool = False
     max_megapixels: int | None = None
+    disk_reserve: float | None = None
 
     @property
     def address(self) -> str:
@@ -72,6 +76,8 @@ class Network:
             found = replace(found, api=True, api_passwords=bool(self.api_accounts))
         if self.max_megapixels:
             found = replace(found, pixels=self.max_megapixels * MB)
+        if self.disk_reserve is not None:
+            found = replace(found, reserve=round(self.disk_reserve * GB))
         return found
 
 
@@ -81,6 +87,9 @@ def add_network_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--server-name", metavar="HOST", help="the address to listen on instead of 127.0.0.1 or 0.0.0.0")
     p.add_argument("--share", action="store_true", help="a public address through gradio's tunnel, with login")
     p.add_argument("--ngrok", metavar="TOKEN", help="a public address through ngrok, with login; its access token")
+    p.add_argument(
+        "--ngrok-options", metavar="JSON", help='what ngrok is told besides, such as {"domain": "name.ngrok.app"}'
+    )
     p.add_argument("--cloudflared", action="store_true", help="a public address through cloudflared, with login")
     p.add_argument(
         "--auth", nargs="?", const="", metavar="NAME:PASSWORD,...", help="login on this machine too, which others share"
@@ -101,6 +110,7 @@ def add_network_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--timeout-keep-alive", type=int, default=30, metavar="N", help="seconds that idle connections last")
     p.add_argument("--allow-remote-downloads", action="store_true", help="let administrators fetch models by --share")
     p.add_argument("--max-megapixels", type=int, metavar="N", help="the largest picture that may be asked for")
+    p.add_argument("--disk-reserve", type=float, metavar="GB", help="what stays free on the disk (1; --listen: 2)")
     p.add_argument("--allow-code", action="store_true", help="refused: scripts that run what is typed are not here")
 
 
@@ -120,6 +130,7 @@ def network_of(given: argparse.Namespace) -> Network:
         server_name=given.server_name,
         tunnel=tunnel,
         ngrok_token=given.ngrok or "",
+        ngrok_words=ngrok_words(given.ngrok_options),
         auth=given.auth is not None,
         open_to_all=given.no_auth,
         accounts=tuple(accounts),
@@ -135,6 +146,7 @@ def network_of(given: argparse.Namespace) -> Network:
         keep_alive=given.timeout_keep_alive,
         remote_downloads=given.allow_remote_downloads,
         max_megapixels=given.max_megapixels,
+        disk_reserve=given.disk_reserve,
     )
 
 
@@ -150,6 +162,8 @@ def _check(given: argparse.Namespace) -> None:
         raise InputError(
             tunnels[0], f"{tunnels[0]} and --listen exclude each other: the tunnel needs no other machine."
         )
+    if given.ngrok_options and not given.ngrok:
+        raise InputError("--ngrok-options", "--ngrok-options goes with --ngrok TOKEN: give both, or leave it out.")
     if given.no_auth and public:
         raise InputError("--no-auth", f"--no-auth is refused with {tunnels[0]}: anyone could use the server.")
     if given.no_auth and not given.i_know_this_is_open:
@@ -166,6 +180,9 @@ def _check(given: argparse.Namespace) -> None:
         raise InputError("--timeout-keep-alive", "--timeout-keep-alive must be at least 1 second.")
     if given.max_megapixels is not None and not 1 <= given.max_megapixels <= 256:
         raise InputError("--max-megapixels", f"--max-megapixels is {given.max_megapixels}: it must be 1 to 256.")
+
+    if given.disk_reserve is not None and not 0 <= given.disk_reserve <= 10_000:
+        raise InputError("--disk-reserve", f"--disk-reserve is {given.disk_reserve}: it must be 0 to 10000 GB.")
 
 
 def _check_cors(origins: tuple[str, ...], pattern: str | None, *, secure: bool) -> None:

@@ -10,6 +10,7 @@ DIFFUSION_MODEL = "diffusion_models"
 TOKENIZER = "tokenizers"
 DETECTOR = "adetailer"
 HYPERNETWORK = "hypernetworks"
+OPEN_CLIP = "open_clip"
 
 KINDS: dict[str, tuple[str, ...]] = {
     CHECKPOINT: (CHECKPOINT,),
@@ -23,6 +24,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     DIFFUSION_MODEL: (DIFFUSION_MODEL, "unet"),
     TOKENIZER: (TOKENIZER,),
     "clip_vision": ("clip_vision",),
+    OPEN_CLIP: (OPEN_CLIP,),
     DETECTOR: ("adetailer", "ultralytics"),
     "VAE-approx": ("VAE-approx",),
     **{name: (name,) for name in ("ESRGAN", "RealESRGAN", "BSRGAN", "SwinIR", "ScuNET", "DAT", "HAT", "LDSR")},
@@ -120,6 +122,21 @@ class Paths:
     def ui_config(self) -> Path:
         """A1111's name for what the page's fields begin with."""
         return self.data / "ui-config.json"
+
+    @property
+    def presets(self) -> Path:
+        """The page's presets."""
+        return self.data / "presets.json"
+
+    @property
+    def ui_config_before(self) -> Path:
+        """`ui_config` as it was before the page changed it last."""
+        return self.data / "ui-config.before.json"
+
+    @property
+    def welcomed(self) -> Path:
+        """There once the page that greets at the first start was put away."""
+        return self.data / "welcomed"
 
     @property
     def cache(self) -> Path:

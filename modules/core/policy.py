@@ -7,6 +7,7 @@ from typing import Literal
 Exposure = Literal["home", "lan", "tunnel"]
 
 MB = 2**20
+GB = 2**30
 HOUR = 3600
 
 
@@ -14,8 +15,8 @@ HOUR = 3600
 class Policy:
     """One column of the table in docs/sharing.md. Sizes in bytes, times in seconds, pictures in pixels.
 
-    `session`: how long a login lasts, from its last use if `idle`, else from its beginning. `tries`: wrong passwords a minute that
-    all visitors together may send.
+    `session`: how long a login lasts, from its last use if `idle`, else from its beginning. `uploads`: what is kept of pictures sent before their jobs, of all users together; `uploads_each`: of what each sends in an hour. `tries`: wrong passwords a minute that
+    all visitors together may send. `reserve`: what stays free on the disk.
     """
 
     exposure: Exposure
@@ -37,6 +38,9 @@ class Policy:
     steps: int = 150
     body: int = 64 * MB
     prompt: int = 20_000
+    uploads: int = 4096 * MB
+    uploads_each: int = 4096 * MB
+    reserve: int = GB
 
 
 POLICIES = MappingProxyType(
@@ -55,6 +59,9 @@ POLICIES = MappingProxyType(
             n_iter=32,
             body=32 * MB,
             prompt=10_000,
+            uploads=1024 * MB,
+            uploads_each=256 * MB,
+            reserve=2 * GB,
         ),
         "tunnel": Policy(
             exposure="tunnel",
@@ -75,6 +82,8 @@ POLICIES = MappingProxyType(
             steps=100,
             body=16 * MB,
             prompt=5000,
+            uploads=256 * MB,
+            uploads_each=64 * MB,
         ),
     }
 )

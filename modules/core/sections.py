@@ -55,6 +55,23 @@ class ImageToImage(Section):
         title="With img2img, fill transparent parts of the input image with this color.",
         max_length=50,
     )
+    img2img_batch_show_results_limit: Whole = Field(
+        32,
+        title="Show the first N batch img2img results in UI",
+        ge=-1,
+        le=1000,
+        description="0: none; -1: all. From the next time that the page is loaded.",
+    )
+    return_mask: bool = Field(
+        False,
+        title="For inpainting, include the greyscale mask in results for web",
+        description="After the pictures; one that several share is there once.",
+    )
+    return_mask_composite: bool = Field(
+        False,
+        title="For inpainting, include masked composite in results for web",
+        description="After the pictures: only what was drawn, the rest transparent.",
+    )
     overlay_inpaint: bool = Field(
         True,
         title="Overlay original for inpaint",
@@ -110,6 +127,12 @@ class ExtraNetworks(Section):
 class SamplerParameters(Section):
     """Sampler parameters"""
 
+    hide_samplers: tuple[Text, ...] = Field(
+        (),
+        title="Hide samplers in user interface",
+        max_length=200,
+        description="Their names, one a line; requests may name them still. From the next time that the page is loaded.",
+    )
     eta_ddim: Number = Field(0.0, title="Eta for DDIM", ge=0, le=1, allow_inf_nan=False)
     eta_ancestral: Number = Field(1.0, title="Eta for k-diffusion samplers", ge=0, le=1, allow_inf_nan=False)
     tcd_gamma: Number = Field(
@@ -158,11 +181,21 @@ class SamplerParameters(Section):
 class Gallery(Section):
     """Gallery"""
 
+    do_not_show_images: bool = Field(
+        False,
+        title="Do not show any images in gallery",
+        description="Beside the form, when a job is over. From the next time that the page is loaded.",
+    )
     gallery_folders: Text = Field(
         "",
         title="More folders of pictures for the gallery",
         max_length=4000,
         description="One a line: the outputs of an A1111 or ComfyUI, say. Nothing is written there, but what you delete moves to the trash.",
+    )
+    gallery_by_meaning: bool = Field(
+        True,
+        title="Look at the gallery's pictures while nothing else is to be done, for the search by meaning",
+        description="By a model of open-clip in models/open_clip if there is one, else by the starter's own, which knows its world alone.",
     )
     gallery_trash_days: Whole = Field(30, title="Days to keep deleted pictures in the trash", ge=1, le=3650)
 
@@ -212,17 +245,6 @@ class Upscaling(Section):
     )
 
 
-class Postprocessing(Section):
-    """Postprocessing"""
-
-    outdir_extras_samples: Text = Field(
-        "outputs/extras-images", title="Output directory for images from extras tab", max_length=1000
-    )
-    use_original_name_batch: bool = Field(
-        True, title="Use original name for output filename during batch process in extras tab"
-    )
-
-
 class LivePreviews(Section):
     """Live previews"""
 
@@ -264,54 +286,14 @@ class Downloads(Section):
         return value
 
 
-HEX = "^#[0-9a-fA-F]{6}$"
-
-
-class Grids(Section):
-    """Saving grids"""
-
-    grid_save: bool = Field(True, title="Always save all generated image grids")
-    grid_format: Literal["png", "jpg", "jpeg", "webp", "avif", "gif"] = Field(
-        "png", title="File format for grids", description="Too large for it: png."
-    )
-    return_grid: bool = Field(True, title="Show grid in gallery")
-    grid_only_if_multiple: bool = Field(True, title="Do not save grids consisting of one picture")
-    grid_prevent_empty_spots: bool = Field(False, title="Prevent empty spots in grid (when set to autodetect)")
-    grid_zip_filename_pattern: Text = Field(
-        "",
-        title="Archive filename pattern",
-        max_length=500,
-        description="Of all pictures of a job in one file. Empty: [datetime]_[[model_name]]_[seed]-[seed_last].",
-    )
-    n_rows: Whole = Field(
-        -1,
-        title="Grid row count",
-        ge=-1,
-        le=16,
-        description="-1: as square as can be; 0: the batch size.",
-    )
-    grid_save_to_dirs: bool = Field(True, title="Save grids to a subdirectory")
-    grid_extended_filename: bool = Field(False, title="Add extended info (seed, prompt) to filename when saving grid")
-    outdir_txt2img_grids: Text = Field(
-        "outputs/txt2img-grids", title="Output directory for txt2img grids", max_length=1000
-    )
-    outdir_img2img_grids: Text = Field(
-        "outputs/img2img-grids", title="Output directory for img2img grids", max_length=1000
-    )
-    font: Text = Field(
-        "",
-        title="Font for image grids that have text",
-        max_length=1000,
-        description="Its file; empty: the bundled one.",
-    )
-    grid_text_active_color: Text = Field("#000000", title="Text color for image grids", pattern=HEX)
-    grid_text_inactive_color: Text = Field("#999999", title="Inactive text color for image grids", pattern=HEX)
-    grid_background_color: Text = Field("#ffffff", title="Background color for image grids", pattern=HEX)
-
-
 class Compatibility(Section):
     """Compatibility"""
 
+    auto_backcompat: bool = Field(
+        True,
+        title="Automatic backward compatibility",
+        description="A pasted infotext of an old version of A1111 switches on what that version did.",
+    )
     use_old_karras_scheduler_sigmas: bool = Field(False, title="Use old karras scheduler sigmas (0.1 to 10)")
     hires_fix_use_firstpass_conds: bool = Field(
         False,
@@ -339,20 +321,18 @@ class ControlNet(Section):
     control_net_unit_count: Whole = Field(
         3, title="Multi-ControlNet: ControlNet unit number", ge=1, le=10, description="On the page, when it is loaded."
     )
+    control_net_no_detectmap: bool = Field(
+        False, title="Do not append detectmap to output", description="What units go by is shown after the pictures."
+    )
+    control_net_detectmap_autosaving: bool = Field(
+        False, title="Allow detectmap auto saving", description="Into outputs, where pictures are saved at all."
+    )
+    control_net_detectedmap_dir: str = Field(
+        "detected_maps",
+        title="Directory for detected maps auto saving",
+        description="Below the folder of the pictures, a folder for each preprocessor in it; or a whole path.",
+        max_length=4096,
+    )
     control_net_model_cache_size: Whole = Field(
         2, title="Model cache size", ge=1, le=10, description="How many control models stay in memory."
-    )
-
-
-class Infotext(Section):
-    """Infotext"""
-
-    enable_pnginfo: bool = Field(True, title="Write infotext to metadata of the generated image")
-    add_model_name_to_info: bool = Field(True, title="Add model name to infotext")
-    add_model_hash_to_info: bool = Field(True, title="Add model hash to infotext")
-    add_vae_name_to_info: bool = Field(True, title="Add VAE name to infotext")
-    add_vae_hash_to_info: bool = Field(True, title="Add VAE hash to infotext")
-    add_version_to_infotext: bool = Field(True, title="Add program version to infotext")
-    infotext_styles: Literal["Ignore", "Apply", "Discard", "Apply if any"] = Field(
-        "Apply if any", title="Infer styles from prompts of pasted infotext"
     )

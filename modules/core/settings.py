@@ -6,19 +6,21 @@ Each field carries its label, help and range; the Settings tab, `/sdapi/v1/optio
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from modules.core.errors import InputError, UnknownName
+from modules.core.errors import InputError, UnknownName, short
 from modules.core.files import write_atomic
-from modules.core.left_out import check_left_out
-from modules.core.page_sections import Alternatives, Notifications, UserInterface
-from modules.core.picture_sections import FaceRestoration, Interrogate
+from modules.core.left_out import LEFT_OUT, ONLY_DEFAULT, check_left_out
+from modules.core.page_sections import Alternatives, Extensions, Notifications, UserInterface
+from modules.core.picture_sections import FaceRestoration, Infotext, Interrogate, Postprocessing
 from modules.core.prompt_sections import DynamicPrompts, PromptCompletion, PromptEditing
+from modules.core.repairs import tell
+from modules.core.saving_sections import Grids, Saving
 from modules.core.sections import (
     Compatibility,
     ControlNet,
@@ -26,11 +28,8 @@ from modules.core.sections import (
     Downloads,
     ExtraNetworks,
     Gallery,
-    Grids,
     ImageToImage,
-    Infotext,
     LivePreviews,
-    Postprocessing,
     SamplerParameters,
     Section,
     StableDiffusion3,
@@ -39,42 +38,6 @@ from modules.core.sections import (
 from modules.core.validation import Number, Text, Whole, input_error
 
 log = logging.getLogger(__name__)
-
-
-class Saving(Section):
-    """Saving images"""
-
-    samples_save: bool = Field(True, title="Always save all generated images")
-    samples_format: Literal["png", "jpg", "jpeg", "webp", "avif", "gif"] = Field(
-        "png",
-        title="File format for images",
-        description="png and lossless webp keep every pixel; the infotext is inside in each. Too large for it: png.",
-    )
-    jpeg_quality: Whole = Field(
-        80, title="Quality for saved jpeg and avif images", ge=1, le=100, description="Of webp too."
-    )
-    webp_lossless: bool = Field(False, title="Use lossless compression for webp images")
-    save_images_add_number: bool = Field(True, title="Add number to filename when saving")
-    samples_filename_pattern: Text = Field("", title="Images filename pattern", max_length=500)
-    save_to_dirs: bool = Field(True, title="Save images to a subdirectory")
-    directories_filename_pattern: Text = Field("[date]", title="Directory name pattern", max_length=500)
-    outdir_txt2img_samples: Text = Field(
-        "outputs/txt2img-images", title="Output directory for txt2img images", max_length=1000
-    )
-    outdir_img2img_samples: Text = Field(
-        "outputs/img2img-images", title="Output directory for img2img images", max_length=1000
-    )
-    save_images_before_highres_fix: bool = Field(
-        False,
-        title="Save a copy of image before applying highres fix.",
-        description="Beside the larger one, its name ending in -before-highres-fix.",
-    )
-    save_images_before_face_restoration: bool = Field(
-        False,
-        title="Save a copy of image before doing face restoration.",
-        description="Beside the other one, its name ending in -before-face-restoration.",
-    )
-    save_incomplete_images: bool = Field(False, title="Save incomplete images that were interrupted in mid-generation")
 
 
 class StableDiffusion(Section):
@@ -106,7 +69,7 @@ class StableDiffusion(Section):
         "Automatic",
         title="SD VAE",
         max_length=1000,
-        description="Automatic: the one named as the checkpoint, beside it or in models/VAE. None: the checkpoint's own.",
+        description="Automatic: the one that the checkpoint's card prefers, else the one named as it, beside it or in models/VAE. None: the checkpoint's own.",
     )
     auto_vae_precision_bfloat16: bool = Field(
         False,
@@ -247,6 +210,22 @@ class System(Section):
         description="The same key and body give the same job meanwhile.",
     )
     results_keep_days: Whole = Field(3, title="Days to keep pictures that were made without saving", ge=1, le=365)
+    results_keep_gb: Whole = Field(
+        5, title="GB to keep of them", ge=1, le=10_000, description="Of more the oldest go, before their days are over."
+    )
+    webhook_url: Text = Field(
+        "",
+        title="Address that is told when a job begins and ends",
+        max_length=2000,
+        description="https://... Empty: none. docs/sharing.md tells what is sent, and how it is signed.",
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://, or be empty")
+        return value
 
 
 class Settings(BaseModel):
@@ -278,6 +257,7 @@ class Settings(BaseModel):
     user_interface: UserInterface = UserInterface.model_validate({})
     alternatives: Alternatives = Alternatives.model_validate({})
     notifications: Notifications = Notifications.model_validate({})
+    extensions: Extensions = Extensions.model_validate({})
     system: System = System.model_validate({})
     downloads: Downloads = Downloads.model_validate({})
 
@@ -294,7 +274,7 @@ class Settings(BaseModel):
                 if check_left_out(key, value):
                     continue
                 raise UnknownName.among("option", key, known)
-            changed.setdefault(known[key], {})[key] = value
+            changed.setdefault(known[key], {})[key] = value if key != BAR else _bar(value, known)
         sections = {}
         for name, values in changed.items():
             section: Section = getattr(self, name)
@@ -303,6 +283,21 @@ class Settings(BaseModel):
             except ValidationError as error:
                 raise input_error(error) from error
         return self.model_copy(update=sections)
+
+
+BAR = "quicksettings_list"
+BAR_BEFORE = "quicksettings"  # A1111's name for it before 1.3: names joined by commas
+
+
+def _bar(value: Any, known: Collection[str]) -> Any:
+    """The settings that are in the bar, without those that mean nothing here. Raises UnknownName; what is no list of texts is left to the
+    section's own check."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        return value
+    for name in value:
+        if name not in known and name not in LEFT_OUT and name not in ONLY_DEFAULT:
+            raise UnknownName.among(BAR, name, known)
+    return [name for name in dict.fromkeys(value) if name in known]
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:
@@ -326,7 +321,8 @@ class SettingsFile:
         with self._lock:
             settings = self.current.changed(options)
             text = json.dumps({**self._foreign, **settings.flat()}, indent=4, ensure_ascii=False)
-            write_atomic(self._path, text.encode(errors="backslashreplace"))  # half a surrogate becomes its JSON escape
+            escaped = text.encode(errors="backslashreplace")  # half a surrogate becomes its JSON escape
+            write_atomic(self._path, escaped, point="settings")
             self.current = settings
         return settings
 
@@ -339,16 +335,15 @@ class SettingsFile:
             return Settings()
         except (OSError, ValueError, RecursionError) as error:
             aside = self._path.with_suffix(".json.broken")
-            log.warning(
-                "%s cannot be read (%s): starting with default settings, the file is kept as %s",
+            tell(
                 self._path,
-                error,
-                aside.name,
+                f'"{self._path.name}" cannot be read ({error}): all settings are the defaults, the file is kept as "{aside.name}".',
             )
             if self._path.is_file():
                 self._path.replace(aside)
             return Settings()
         known = {key for _, key, _ in fields()}
+        self._read_bar(stored, known)
         self._foreign = {key: value for key, value in stored.items() if key not in known}
         settings = Settings()
         for key in known & stored.keys():
@@ -357,3 +352,18 @@ class SettingsFile:
             except InputError as error:
                 log.warning("%s: %s The default is used.", self._path.name, error.message)
         return settings
+
+    def _read_bar(self, stored: dict[str, Any], known: Collection[str]) -> None:
+        """A1111's older name for it counts too; names that are not known here (of its extensions) are told in the log."""
+        before = stored.get(BAR_BEFORE)
+        if isinstance(before, str) and BAR not in stored:
+            stored[BAR] = [name.strip() for name in before.split(",") if name.strip()]
+        names = stored.get(BAR)
+        if isinstance(names, list):
+            told = {*known, *LEFT_OUT, *ONLY_DEFAULT}
+            strange = [name for name in names if isinstance(name, str) and name not in told]
+            if strange:
+                log.warning(
+                    "%s: %s names %s, not known here: left out of the bar.", self._path.name, BAR, short(strange)
+                )
+                stored[BAR] = [name for name in names if name not in strange]

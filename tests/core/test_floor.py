@@ -104,7 +104,14 @@ def test_tree_of_errors_is_the_docstring():
 
 
 @pytest.mark.parametrize(
-    "error", [InputError("steps", "x"), UnknownName.among("f", "a", ["b"]), StorageError("s"), errors.Cancelled()]
+    "error",
+    [
+        InputError("steps", "x"),
+        UnknownName.among("f", "a", ["b"]),
+        StorageError("s"),
+        errors.Cancelled(),
+        errors.DiskFull("s", Path("x")),
+    ],
 )
 def test_errors_travel_between_processes(error):
     found = pickle.loads(pickle.dumps(error))

@@ -47,7 +47,7 @@ def test_wrong_values(options):
         Settings().changed(options)
 
 
-def test_round_trip_and_foreign_keys(tmp_path):
+def test_D8_round_trip_and_foreign_keys(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"sd_vae": "x.pt", "nested": {"a": [1, "\ud800"]}, "eta_ancestral": 0.5}))
     file = SettingsFile(path)
@@ -70,7 +70,7 @@ def test_refused_update_changes_nothing(tmp_path):
     assert file.current.saving.samples_save is True
 
 
-def test_unwritable_file_changes_nothing(tmp_path):
+def test_R10_unwritable_file_changes_nothing(tmp_path):
     (tmp_path / "data").write_text("a file where the folder should be")
     file = SettingsFile(tmp_path / "data" / "config.json")
     with pytest.raises(StorageError):
@@ -93,7 +93,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
-def test_broken_file_is_kept_aside(tmp_path, content, caplog):
+def test_C6_broken_file_is_kept_aside(tmp_path, content, caplog):
     path = tmp_path / "config.json"
     path.write_bytes(content)
     file = SettingsFile(path)
@@ -104,7 +104,7 @@ def test_broken_file_is_kept_aside(tmp_path, content, caplog):
     assert SettingsFile(path).current.saving.samples_save is False
 
 
-def test_wrong_value_in_the_file_costs_that_value_only(tmp_path, caplog):
+def test_C6_wrong_value_in_the_file_costs_that_value_only(tmp_path, caplog):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"eta_ancestral": "high", "samples_save": False, "CLIP_stop_at_last_layers": 2}))
     settings = SettingsFile(path).current
@@ -112,12 +112,12 @@ def test_wrong_value_in_the_file_costs_that_value_only(tmp_path, caplog):
     assert "eta_ancestral" in caplog.text
 
 
-def test_folder_in_place_of_the_file(tmp_path):
+def test_C6_folder_in_place_of_the_file(tmp_path):
     (tmp_path / "config.json").mkdir()
     assert SettingsFile(tmp_path / "config.json").current == Settings()
 
 
-def test_updates_from_many_threads_are_all_kept(tmp_path):
+def test_D8_updates_from_many_threads_are_all_kept(tmp_path):
     file = SettingsFile(tmp_path / "config.json")
     changes = [
         {"samples_save": False},
@@ -135,3 +135,27 @@ def test_updates_from_many_threads_are_all_kept(tmp_path):
         merged = {key: value for change in changes for key, value in change.items()}
         assert file.current == Settings().changed(merged)
         assert SettingsFile(tmp_path / "config.json").current == file.current
+
+
+def test_the_bar_holds_settings_that_are_here():
+    given = ["sd_vae", "sd_unet", "sd_vae", "CLIP_stop_at_last_layers"]  # sd_unet means nothing here
+    bar = Settings().changed({"quicksettings_list": given}).user_interface.quicksettings_list
+    assert bar == ("sd_vae", "CLIP_stop_at_last_layers")
+    with pytest.raises(UnknownName, match=r'quicksettings_list "sd_vea" is not known. Nearest: sd_vae'):
+        Settings().changed({"quicksettings_list": ["sd_vea"]})
+    for wrong in ("sd_vae", [1], {"a": 1}):
+        with pytest.raises(InputError, match="quicksettings_list"):
+            Settings().changed({"quicksettings_list": wrong})
+
+
+def test_bars_of_a1111_are_read(tmp_path, caplog):
+    path = tmp_path / "config.json"
+    for stored, expected in (
+        ({"quicksettings": "sd_model_checkpoint, sd_vae"}, ("sd_model_checkpoint", "sd_vae")),
+        ({"quicksettings": "sd_vae", "quicksettings_list": ["eta_ancestral"]}, ("eta_ancestral",)),
+        ({"quicksettings_list": ["sd_vae", "of_some_extension"]}, ("sd_vae",)),
+        ({"quicksettings_list": 5}, ("sd_model_checkpoint",)),
+    ):
+        path.write_text(json.dumps(stored))
+        assert SettingsFile(path).current.user_interface.quicksettings_list == expected
+    assert "of_some_extension" in caplog.text
