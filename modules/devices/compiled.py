@@ -20,11 +20,12 @@ from modules.core.errors import InputError, short
 from modules.core.paths import ROOT
 from modules.devices.conversion import Shape, Traced, convert
 from modules.devices.edits import Edits, add_to_skips
-from modules.devices.memory import free_memory
+from modules.devices.memory import free_memory, give_back, unmap_read
+from modules.devices.slots import Additions, Slots
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # raised when what is kept on disk changes its meaning
+LAYOUT = 2  # raised when what is kept on disk changes its meaning
 SAMPLES = 8  # of each tensor, in a fingerprint
 QUANTISED = "-int8"
 QUANTISING = 7.5
@@ -66,6 +67,7 @@ class CompiledRuntime:
         if not (folder / MODEL).is_file():
             tell(f"the {role} for this CPU (once)")
             self._convert(trace(), folder, half=half)
+            give_back()
         (folder / MODEL).touch()
         return CompiledPart(folder / MODEL, shapes, precision=self.precision, by_row=by_row)
 
@@ -100,7 +102,7 @@ class CompiledPart:
         self._by_row = by_row
         self.gave_up = False  # on quantising it: no second try in this process
         self._edits = Edits()
-        self._variants: OrderedDict[tuple[Hashable, Hashable], Any] = OrderedDict()
+        self._variants: OrderedDict[tuple[Hashable, Hashable, bool], Variant] = OrderedDict()
 
     def __call__(self, *inputs: Tensor, residuals: Sequence[Tensor] = ()) -> tuple[Tensor, ...]:
         """Its outputs, float32. `residuals`: what is added to a U-Net's skips and, the last, to its middle; nothing if there are none."""
@@ -170,18 +172,15 @@ class CompiledPart:
         self.use_quantised()
 
     def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        request = self._compiled(inputs)
-        arrays = [one.contiguous().numpy() for one in inputs]
-        results = request.infer(arrays, share_inputs=True, share_outputs=False)
-        return tuple(torch.from_numpy(results[i]) for i in range(len(results)))
+        return self._compiled(inputs)(inputs, self._edits.additions)
 
-    def _compiled(self, inputs: Sequence[Tensor]) -> Any:
+    def _compiled(self, inputs: Sequence[Tensor]) -> "Variant":
         added = len(inputs) - len(self._shapes)
         sizes = tuple(
             tuple(n if axis == -1 else -1 if axis is None else axis for n, axis in zip(one.shape, shape, strict=True))
             for one, shape in zip(inputs, (*self._shapes, *[SKIP] * added), strict=True)
         )
-        key = (sizes, self._edits.key)
+        key = (sizes, self._edits.key, self._edits.additions is not None)
         if key not in self._variants:
             self._make_room()
             self._variants[key] = self._compile(sizes, added)
@@ -202,7 +201,7 @@ class CompiledPart:
     def _size(self) -> int:
         return sum(file.stat().st_size for file in self._file.parent.iterdir())
 
-    def _compile(self, sizes: Sequence[Sequence[int]], added: int) -> Any:
+    def _compile(self, sizes: Sequence[Sequence[int]], added: int) -> "Variant":
         import openvino
 
         core = openvino.Core()
@@ -210,16 +209,46 @@ class CompiledPart:
         if added:
             add_to_skips(model, added)
         try:
-            self._edits.make(model)
+            slots = self._edits.make(model)
         except Exception as error:  # OpenVINO's converter has errors of its own for what it cannot convert
-            raise InputError(
-                "prompt",
-                f"OpenVINO cannot compute with the networks in the prompt ({short(str(error))}). Leave them out, or start with "
-                "--no-half, so that PyTorch computes.",
-            ) from error
+            raise _refusal(error) from error
         model.reshape({i: openvino.PartialShape(list(size)) for i, size in enumerate(sizes)})
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISIONS[self._precision]}
-        return core.compile_model(model, "CPU", hints).create_infer_request()
+        made = Variant(core.compile_model(model, "CPU", hints).create_infer_request(), slots)
+        del model
+        give_back()  # what compiling took beside what it made, half a size of the part and more
+        unmap_read(self._file.with_suffix(".bin"))
+        return made
+
+
+class Variant:
+    """A part compiled for inputs of one size, with room for LoRAs or without."""
+
+    def __init__(self, request: Any, slots: Slots | None) -> None:
+        self._request = request
+        self._slots = slots
+        self._worn: Hashable = None
+        self._held: list[Any] = []
+
+    def __call__(self, inputs: Sequence[Tensor], additions: Additions | None) -> tuple[Tensor, ...]:
+        """Its outputs, with what is added to its layers."""
+        if self._slots and additions and self._worn != additions.key:
+            try:
+                self._held = self._slots.fill(self._request, additions)
+            except LookupError as error:
+                raise _refusal(error) from error
+            self._worn = additions.key
+        arrays = {i: one.contiguous().numpy() for i, one in enumerate(inputs)}
+        results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
+        return tuple(torch.from_numpy(results[i]) for i in range(len(results)))
+
+
+def _refusal(error: Exception) -> InputError:
+    return InputError(
+        "prompt",
+        f"OpenVINO cannot compute with the networks in the prompt ({short(str(error))}). Leave them out, or start with "
+        "--no-half, so that PyTorch computes.",
+    )
 
 
 SKIP: Shape = (1, -1, -1, -1)

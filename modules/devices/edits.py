@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.devices.conversion import Traced, convert
+from modules.devices.slots import Additions, Slots
 
 _CONSTANT = re.compile(r"self\.(.+?)(?:\.|\._openvino_orig_)(weight|bias)(?:_compressed)?")
 _SKIP = re.compile(r"__module\.(?:\w+\.)*up_blocks\.\d+/aten::cat/Concat(?:_\d+)?")
@@ -25,17 +26,20 @@ class Edits:
     """`weights` in place of those of that name, such as "unet.conv_in.weight"; a layer that had no bias gets one.
 
     They are asked for when they are needed. `before`: what a linear layer's input (B, T, D) goes through first, by the layer's path. `key` is another one for others.
+    `additions` are none of what is compiled: they may change without that.
     """
 
     key: Hashable = ()
     weights: Callable[[], Mapping[str, Tensor]] = dict
     before: Mapping[str, nn.Module] = field(default_factory=dict)
+    additions: Additions | None = None
 
-    def make(self, model: Any) -> None:
-        """Change an OpenVINO model so; raises LookupError for a layer that it does not have."""
+    def make(self, model: Any) -> Slots | None:
+        """Change an OpenVINO model so; raises LookupError for a layer that it does not have. What is returned has room for `additions`,
+        if there are any."""
         weights = self.weights()
-        if not weights and not self.before:
-            return
+        if not weights and not self.before and not self.additions:
+            return None
         layers = _Layers(model)
         for name, tensor in weights.items():
             path, _, part = name.rpartition(".")
@@ -43,6 +47,7 @@ class Edits:
         for path, module in self.before.items():
             layers.put_before(path, module)
         model.validate_nodes_and_infer_types()
+        return Slots(model, layers.sources) if self.additions else None
 
 
 class _Layers:
@@ -57,6 +62,11 @@ class _Layers:
                 self._constants[match[1], match[2]] = node
             elif kind in ("MatMul", "Convolution") and name.startswith("__module."):
                 self._computed[name.split("/")[0].removeprefix("__module.")] = node
+
+    @property
+    def sources(self) -> dict[str, tuple[Any, Any]]:
+        """Each layer, and what it reads before that is rounded, by the layer's path."""
+        return {path: (node, _first(node).input_value(0)) for path, node in self._computed.items()}
 
     def give(self, path: str, part: str, tensor: Tensor) -> None:
         """Exchange a weight or a bias."""
@@ -102,13 +112,13 @@ class _Layers:
         times.input_value(1).replace(_constant(scales.reshape(shape)).output(0))
 
     def put_before(self, path: str, module: nn.Module) -> None:
-        """Let a linear layer's input go through a module first, and through what quantises it after that."""
+        """Let a linear layer's input go through a module first. What that says is not rounded: it may be beyond the range that was
+        measured without it."""
         from openvino import opset13
 
         node = self._of(path)
-        rounding, smooth = _quantiser(node)
-        first = smooth or rounding or node
-        source = first.input_value(0)
+        _, smooth = _quantiser(node)
+        source = _first(node).input_value(0)
         width = int(source.get_partial_shape()[-1].get_length())
         example = torch.zeros(2, 3, width)
         inner = convert(Traced(module=module, examples=(example,), shapes=((None, None, width),)))
@@ -116,10 +126,9 @@ class _Layers:
             reader.replace_source_output(source)
         found = inner.get_results()[0].input_value(0)
         if smooth is not None:
-            found = opset13.multiply(found, smooth.input_value(1)).output(0)
-        if rounding is not None:
-            ends = [rounding.input_value(i) for i in range(1, 5)]
-            found = opset13.fake_quantize(found, *ends, rounding.get_attributes()["levels"]).output(0)
+            smoothed = opset13.multiply(found, smooth.input_value(1))
+            smoothed.set_friendly_name(f"{path}/{_SMOOTHED}")
+            found = smoothed.output(0)
         node.input(0).replace_source_output(found)
 
 
@@ -129,9 +138,15 @@ def _quantiser(node: Any) -> tuple[Any, Any]:
     above = node.input_value(0).get_node()
     if above.get_type_name() == "FakeQuantize":
         rounding, above = above, above.input_value(0).get_node()
-        if above.get_type_name() == "Multiply" and _SMOOTHED in above.get_friendly_name():
-            smooth = above
+    if above.get_type_name() == "Multiply" and _SMOOTHED in above.get_friendly_name():
+        smooth = above
     return rounding, smooth
+
+
+def _first(node: Any) -> Any:
+    """What a layer's input goes into first: the layer, or what multiplies and rounds it before."""
+    rounding, smooth = _quantiser(node)
+    return smooth or rounding or node
 
 
 def _constant(tensor: Tensor) -> Any:

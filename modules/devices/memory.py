@@ -15,6 +15,9 @@ import torch
 GROUP = Path("/sys/fs/cgroup")
 """Where a container's own limits stand (cgroup v2)."""
 
+DONTNEED = 4
+"""madvise(2): this process does without those pages until it touches them again."""
+
 
 def free_memory(device: torch.device, group: Path = GROUP) -> int:
     """Bytes that can still be taken on that device; what holds nothing but a copy of a file counts as free."""
@@ -55,6 +58,18 @@ def give_back(gone: Iterable[weakref.ref[Any]] = ()) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library than GNU's has no such function
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def unmap_read(file: Path) -> None:
+    """Take what was read of a file that stays mapped, and is not written to, out of what this process holds: Linux keeps it as a copy of the
+    file for as long as there is room, and finds it there when it is asked for again."""
+    if sys.platform != "linux":
+        return
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        places, kind, *_ = line.split(maxsplit=2)
+        if kind == "r--s" and line.endswith(f" {file}"):
+            first, end = (int(place, 16) for place in places.split("-"))
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), DONTNEED)
 
 
 def out_of_memory(error: BaseException) -> bool:

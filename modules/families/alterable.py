@@ -1,4 +1,5 @@
-"""What networks may be put on although it runs compiled: its weights are exchanged, and it is compiled again."""
+"""What networks may be put on although it runs compiled: its weights are exchanged, and it is compiled again, or what they are is added
+to what its layers say, and it is not."""
 
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from modules.devices.compiled import CompiledPart
 from modules.devices.edits import Edits
+from modules.devices.slots import Additions, Factors, joined
 
 Build = Callable[[torch.dtype], Any]
 """Makes the PyTorch module, its weights in that type."""
@@ -60,15 +62,23 @@ class Alterable:
         self._alterations[name] = Edits(key=key, weights=weights, before=before)
         self._tell()
 
+    def add(self, name: str, key: Hashable, factors: Callable[[], Mapping[str, Factors]]) -> None:
+        """From now on add these to what layers say, by their paths in the skeleton: an alteration for which nothing is compiled again,
+        but for the first one of them."""
+        self._alterations[name] = Edits(additions=Additions(key=key, factors=factors))
+        self._tell()
+
     def restore(self, name: str) -> None:
         """Leave that alteration out again."""
         if self._alterations.pop(name, None):
             self._tell()
 
     def _tell(self) -> None:
+        additions = [edits.additions for edits in self._alterations.values() if edits.additions]
         self._compiled_part.edit(
             Edits(
-                key=tuple((name, edits.key) for name, edits in self._alterations.items()),
+                key=tuple((name, edits.key) for name, edits in self._alterations.items() if not edits.additions),
+                additions=joined(additions, self._within) if additions else None,
                 weights=lambda: {self._within + name: tensor for name, tensor in self.altered.items()},
                 before={
                     self._within + path: module

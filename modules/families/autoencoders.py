@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from modules.core.faults import fault
 from modules.devices.choice import Compute
 
 
@@ -48,7 +49,7 @@ class Halved:
 
     def decode(self, latents: Tensor) -> Tensor:
         """As Autoencoder's; raises NotANumber."""
-        return self._sound(lambda: self._decode(latents), latents).add(1).div(2).clamp(0, 1)
+        return self._sound(lambda: fault("decode", self._decode(latents)), latents).add(1).div(2).clamp(0, 1)
 
     def encode(self, images: Tensor, noise: Tensor) -> Tensor:
         """As Autoencoder's; raises NotANumber."""

@@ -37,8 +37,8 @@ def unet_of(source: Source) -> Any:
     def build(dtype: torch.dtype) -> Any:
         return build_unet(tensors, replace(compute, dtype=dtype))
 
-    return _compiled(
-        compute,
+    return compiled_or_plain(
+        compute.compiled,
         lambda runtime: CompiledUNet(runtime, tensors, unet_config(tensors), build, source.tell),
         lambda: build(compute.dtype),
     )
@@ -46,7 +46,11 @@ def unet_of(source: Source) -> Any:
 
 def text_of(tensors: Mapping[str, Tensor], build: Build, compute: Compute, tell: Tell = untold) -> Any:
     """The CLIP that `build` makes of those tensors, which have transformers' names; compiled where its compute says so."""
-    return _compiled(compute, lambda runtime: CompiledText(runtime, tensors, build, tell), lambda: build(compute.dtype))
+    return compiled_or_plain(
+        compute.compiled,
+        lambda runtime: CompiledText(runtime, tensors, build, tell),
+        lambda: build(compute.dtype),
+    )
 
 
 def vae_of(tensors: Mapping[str, Tensor], compute: Compute, tell: Tell = untold) -> Any:
@@ -55,16 +59,20 @@ def vae_of(tensors: Mapping[str, Tensor], compute: Compute, tell: Tell = untold)
     def build(dtype: torch.dtype) -> Any:
         return build_vae(tensors, compute.home, dtype)
 
-    return _compiled(
-        compute, lambda runtime: CompiledVae(runtime, tensors, build, tell), lambda: build(compute.vae_dtype)
+    return compiled_or_plain(
+        compute.compiled,
+        lambda runtime: CompiledVae(runtime, tensors, build, tell),
+        lambda: build(compute.vae_dtype),
     )
 
 
-def _compiled(compute: Compute, make: Callable[[CompiledRuntime], Any], plain: Callable[[], Any]) -> Any:
+def compiled_or_plain(
+    runtime: CompiledRuntime | None, make: Callable[[CompiledRuntime], Any], plain: Callable[[], Any]
+) -> Any:
     """What the compiled runtime makes, or without one, or where it fails, PyTorch's."""
-    if compute.compiled:
+    if runtime:
         try:
-            return make(compute.compiled)
+            return make(runtime)
         except ModelFileError:
             raise
         except Exception as error:  # OpenVINO raises RuntimeError for much, and the disk may be full

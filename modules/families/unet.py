@@ -82,13 +82,16 @@ def encoder_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def build_unet(tensors: Mapping[str, Tensor], compute: Compute) -> nn.Module:
-    """diffusers' U-Net of the shape the ldm tensors have; raises ModelFileError for weights that do not fit."""
+    """diffusers' U-Net of the shape the ldm tensors have, upsampling as A1111's does; raises ModelFileError for weights that do not fit."""
     from diffusers.models.unets.unet_2d_condition import (
         UNet2DConditionModel,
     )  # seconds to import; not needed to list samplers
 
+    from modules.families.doubling import double
+
     with empty_weights():
         unet = UNet2DConditionModel(**unet_config(tensors))
+    double(unet)
     shape: UNetShape = unet_shape(tensors)
     filled(unet, unet_keys(shape).to_module(tensors), compute.home, compute.dtype)
     if compute.upcast:

@@ -1,4 +1,8 @@
-"""Changed weights of models that run compiled: given to what computes, while the modules they were converted from stay as they are."""
+"""Networks on models that run compiled: given to what computes, while the modules they were converted from stay as they are.
+
+A part's LoRAs are added to what its layers say where all of its changes are such and of linear layers, or convolutions of one place:
+then nothing is compiled again. Else it computes with changed weights.
+"""
 
 from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
@@ -6,9 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from modules.devices.slots import Factors, stacked
 from modules.families.alterable import Alterable
 from modules.families.model import LoadedModel, inside
+from modules.networks.kinds.lora import Lora
 from modules.networks.patch import Patched, Use
+
+SHARE = 0.2
+"""The most numbers of LoRAs for a part's own that are multiplied with at every step; with more, 20 steps take longer than compiling."""
 
 
 class Altering:
@@ -29,6 +38,9 @@ class Altering:
     def put_in(self) -> None:
         """From now on the changed tensors count."""
         for part, uses in self._uses.items():
+            if _adds(uses, part):
+                part.add(self._name, self._key, partial(self._factors, uses))
+                continue
             part.alter(self._name, self._key, partial(self._weights, uses, rough=part.rough))
 
     def take_out(self) -> None:
@@ -44,6 +56,37 @@ class Altering:
             if module is not None:
                 found[f"{self._paths[module]}.{name}"] = tensor
         return found
+
+    def _factors(self, uses: Sequence[Use]) -> dict[str, Factors]:
+        found: dict[str, list[Factors]] = {}
+        for use in uses:
+            assert isinstance(use.change, Lora)
+            up, down = use.change.factors(torch.empty(0), use.rank)
+            up = up * (use.amount * use.change.scale)
+            sizes = [len(weight) for weight in use.target.weights]
+            for module, rows in zip(use.target.modules, up.split(sizes), strict=True):
+                found.setdefault(self._paths[module], []).append((rows, down))
+        return {path: stacked(pairs) for path, pairs in found.items()}
+
+
+def _adds(uses: Sequence[Use], part: Alterable) -> bool:
+    """Are all of these such that can be added, and few enough?"""
+    loras = [use.change for use in uses if isinstance(use.change, Lora) and _linear(use)]
+    count = sum(lora.up.numel() + lora.down.numel() for lora in loras)
+    return len(loras) == len(uses) and count <= SHARE * sum(p.numel() for p in part.skeleton.parameters())
+
+
+def _linear(use: Use) -> bool:
+    change = use.change
+    return change.bias is None and getattr(change, "mid", None) is None and all(map(_one_place, use.target.modules))
+
+
+def _one_place(module: nn.Module) -> bool:
+    """Does each place of what it says depend on one place of what it reads, linearly?"""
+    if isinstance(module, nn.Conv2d):
+        steps = {*module.kernel_size, *module.stride, *module.dilation, module.groups}
+        return steps == {1} and module.padding in (0, (0, 0))
+    return isinstance(module, nn.Linear)
 
 
 def compiled_parts(model: LoadedModel) -> list[Alterable]:

@@ -1,5 +1,7 @@
 """Parts that run through OpenVINO: what PyTorch computes, at any size, converted once."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,6 +226,23 @@ def test_a_layer_that_is_not_there(module, tmp_path):
     part.edit(Edits(key=1, weights=lambda: {"nowhere.weight": torch.ones(2, 2)}))
     with pytest.raises(InputError, match="OpenVINO cannot compute .* no layer nowhere"):
         part(torch.randn(1, 3, 4, 4), torch.randn(1, 2, 8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of pages")
+def test_what_was_read_to_compile_is_not_held(tmp_path):
+    """The file stays mapped, and what stands in it counts."""
+    module: Any = Part().eval().requires_grad_(False)
+    module.linear = nn.Linear(8, 2**18).requires_grad_(False)
+    module.back = nn.Linear(2**18, 8).requires_grad_(False)
+    module.forward = lambda x, context: module.conv(x) + module.back(module.linear(context)).mean(1)[:, :, None, None]
+    part = made(CompiledRuntime(tmp_path, "fp32"), module, [])
+    inputs = torch.randn(1, 3, 4, 4), torch.randn(1, 2, 8)
+    for _ in range(2):
+        assert off(part, module, inputs) < 1e-3
+    (file,) = tmp_path.glob("*/model.bin")
+    mapped = Path("/proc/self/smaps").read_text().split(str(file))[1:]
+    held = sum(int(rest.split("Rss:")[1].split()[0]) for rest in mapped)
+    assert mapped and held * 1024 < file.stat().st_size / 4
 
 
 def test_some_variants_are_kept_while_there_is_memory(module, tmp_path, monkeypatch):

@@ -6,10 +6,14 @@ import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_open_clip_checkpoint
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+from torch.nn import functional
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
 
 from modules.devices.choice import choose_compute
+from modules.families.doubling import double
 from modules.families.ldm_keys import UNET, unet_keys, unet_shape
 from modules.families.open_clip_keys import to_clip, to_open_clip
 from modules.families.unet import build_unet, unet_config
@@ -118,3 +122,15 @@ def test_open_clip_there_and_back():
     theirs = {k.removeprefix("text_model."): v for k, v in theirs.items()}
     assert all(torch.equal(theirs[name], back[name]) for name in back if name in theirs)
     assert len(set(theirs) & set(back)) > 20
+
+
+def test_uneven_sides_come_back_as_in_a1111():
+    """Doubled, convolved, and cut to the wanted size by its nearest; diffusers goes there before the convolution."""
+    torch.manual_seed(0)
+    up, x = Upsample2D(8, use_conv=True, out_channels=8), torch.randn(2, 8, 3, 4)
+    even, uneven = up(x, output_size=(6, 8)), up(x, output_size=(5, 7))
+    double(nn.Sequential(up))
+    assert torch.equal(up(x, output_size=(6, 8)), even) and torch.equal(up(x), even)
+    wanted = functional.interpolate(even, size=(5, 7), mode="nearest")
+    assert torch.equal(up(x, output_size=(5, 7)), wanted)
+    assert not torch.allclose(wanted, uneven, atol=1e-2)

@@ -146,7 +146,7 @@ def test_steps(tools, model):
     assert same(weights(model), before)
 
 
-def test_a_network_of_another_family_is_refused(tools, model, data):
+def test_M16_a_network_of_another_family_is_refused(tools, model, data):
     up, down = torch.randn(320, 2), torch.randn(2, 2048)
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     write(data / "models/Lora/xl.safetensors", {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down})
@@ -160,7 +160,7 @@ def test_a_network_of_another_family_is_refused(tools, model, data):
     assert same(weights(model), before)
 
 
-def test_a_part_that_fits_is_used_and_told(tools, model, data):
+def test_M17_a_part_that_fits_is_used_and_told(tools, model, data):
     named = layers()
     name = next(iter(named))
     tensors = {**lora(name, named[name]), **lora("lora_unet_nowhere", named[name]), "odd": torch.ones(1)}
@@ -214,7 +214,7 @@ def test_what_a_prompt_asks_for(tools, data):
     assert networks.asks(asked("aglow stars")) is None
 
 
-def test_a_hundred_in_turn_leave_nothing(tools, model, data):
+def test_R16_a_hundred_in_turn_leave_nothing(tools, model, data):
     loras = data / "models" / "Lora"
     for number in range(10):
         write_lora(loras / f"many{number}.safetensors", seed=number)
