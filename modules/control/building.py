@@ -1,20 +1,23 @@
 """Control networks built of their tensors, whichever layout they are in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from modules.control.compiled import CompiledControlNet, Eye
 from modules.control.control_keys import HINT, PREFIX, control_keys, to_ldm
 from modules.control.networks import ControlNet, T2IAdapter
 from modules.control.union import Union
 from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.families.assembly import count_of, empty_weights, filled, needed
+from modules.families.compiled import compiled_or_plain
 from modules.families.ldm_keys import unet_shape
-from modules.families.source import without_prefix
+from modules.families.source import Tell, untold, without_prefix
 from modules.families.unet import encoder_config
 
 UNION_HEAD = 40
@@ -26,20 +29,39 @@ SHUFFLE = "shuffle"
 """In the names of files whose residuals are pooled: their tensors do not tell."""
 
 
-def build_controlnet(tensors: Mapping[str, Tensor], compute: Compute, file: Path) -> ControlNet:
-    """A ControlNet of either layout; raises ModelFileError naming the first tensor that does not fit."""
+def build_controlnet(tensors: Mapping[str, Tensor], compute: Compute, file: Path, tell: Tell = untold) -> ControlNet:
+    """A ControlNet of either layout, compiled where its compute says so; raises ModelFileError naming the first tensor that does not fit."""
     from diffusers.models.controlnets.controlnet import ControlNetModel
 
     named = ldm_named(tensors)
-    with empty_weights():
-        module = ControlNetModel(**control_config(named))
     weights = control_keys(unet_shape(named)).to_module(named)
-    filled(module, weights, compute.home, compute.dtype)
+    module = _built(ControlNetModel, control_config(named), weights, compute, tell)
     return ControlNet(module, pools=SHUFFLE in file.stem.casefold() or SHUFFLE in file.parent.name.casefold())
 
 
-def build_union(tensors: Mapping[str, Tensor], compute: Compute, file: Path) -> Union:
-    """A ControlNet Union, which takes several kinds of control; raises ModelFileError naming the first tensor that does not fit."""
+def _built(
+    kind: Callable[..., Any], config: Mapping[str, Any], weights: Mapping[str, Tensor], compute: Compute, tell: Tell
+) -> Any:
+    """diffusers' module of that kind, or what it is compiled to."""
+
+    def build(dtype: torch.dtype) -> Any:
+        with empty_weights():
+            module = kind(**config)
+        return filled(module, weights, compute.home, dtype)
+
+    def plain() -> Any:
+        module: Any = build(compute.dtype)
+        module.controlnet_cond_embedding = Eye(module.controlnet_cond_embedding)
+        return module
+
+    return compiled_or_plain(
+        compute.compiled, lambda runtime: CompiledControlNet(runtime, weights, config, build, tell), plain
+    )
+
+
+def build_union(tensors: Mapping[str, Tensor], compute: Compute, file: Path, tell: Tell = untold) -> Union:
+    """A ControlNet Union, which takes several kinds of control, compiled where its compute says so; raises ModelFileError naming the first
+    tensor that does not fit."""
     from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 
     named = ldm_named(tensors)
@@ -54,12 +76,9 @@ def build_union(tensors: Mapping[str, Tensor], compute: Compute, file: Path) -> 
         "num_trans_layer": count_of(named, "transformer_layes"),
         "addition_time_embed_dim": embedded // types,
     }
-    with empty_weights():
-        module = ControlNetUnionModel(**config)
     weights = control_keys(unet_shape(named)).to_module(named)
     own = {name: tensor for name, tensor in named.items() if name.startswith(UNION_PARTS)}
-    filled(module, {**weights, **own}, compute.home, compute.dtype)
-    return Union(module)
+    return Union(_built(ControlNetUnionModel, config, {**weights, **own}, compute, tell))
 
 
 def ldm_named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,9 +1,7 @@
 """IP-Adapter (arXiv:2308.06721): a picture as words of its own, which the U-Net attends to beside the prompt's."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,17 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from modules.control.turns import Moment, Turn, places_of
-from modules.core.errors import ModelFileError
-from modules.devices.choice import Compute
-from modules.families.assembly import filled
-from modules.families.source import without_prefix
 from modules.patches.hooks import Hooks
+from modules.sampling.view import Row
 
 WEAK, LEAST = 0.2, 0.05
-FACE = 512
-"""Width of a face's embedding, by which adapters for faces go."""
-
-_LAYER = re.compile(r"ip_adapter\.(\d+)\.to_(k|v)_ip\.weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +21,12 @@ class Words:
 
     shown: Tensor
     nothing: Tensor
+
+    def of(self, rows: Sequence[Row]) -> Tensor:
+        """What each of these rows is told (N, T, D)."""
+        return torch.stack(
+            [self.shown[row.picture % len(self.shown)] if row.guided else self.nothing[0] for row in rows]
+        )
 
 
 class IPAdapter:
@@ -48,41 +45,6 @@ class IPAdapter:
         like = next(self.module.parameters())
         made = [self.module(one.to(like.device, like.dtype)) for one in (shown, nothing)]
         return Words(shown=made[0].flatten(1, -2), nothing=made[1].flatten(1, -2))
-
-
-def build_ip_adapter(tensors: Mapping[str, Tensor], compute: Compute, file: Path) -> IPAdapter:
-    """An IP-Adapter, plain, plus or full; raises ModelFileError for one that is not known here."""
-    from diffusers.loaders.unet import UNet2DConditionLoadersMixin
-
-    told = without_prefix(tensors, "image_proj.")
-    if "proj_in.weight" in told and told["proj_in.weight"].shape[-1] == FACE:
-        raise ModelFileError(
-            f'"{file.name}" is Instant-ID\'s IP-Adapter, which goes by faces; this version cannot look for them. Choose another.'
-        )
-    if not any(name in told for name in ("proj.weight", "proj.3.weight", "proj_in.weight")) or any(
-        name.startswith("perceiver_resampler") for name in told
-    ):
-        raise ModelFileError(
-            f'"{file.name}" is an IP-Adapter that goes by faces, which this version cannot look for. Choose another.'
-        )
-    try:
-        module: Any = UNet2DConditionLoadersMixin()._convert_ip_adapter_image_proj_to_diffusers(
-            {name: tensor.float() for name, tensor in told.items()}, low_cpu_mem_usage=False
-        )
-    except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-        raise ModelFileError(
-            f'"{file.name}" lacks parts of an IP-Adapter, or is damaged. Download it again.'
-        ) from error
-    filled(module, dict(module.named_parameters()), compute.home, compute.dtype)
-    layers: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if match := _LAYER.fullmatch(name):
-            layers.setdefault(int(match[1]), {})[match[2]] = tensor.to(compute.device, compute.dtype)
-    if not all(len(layer) == 2 for layer in layers.values()):
-        raise ModelFileError(f'"{file.name}" lacks keys or values of a layer. Download it again.')
-    first = next(told[name] for name in ("proj.weight", "proj.0.weight", "proj_in.weight") if name in told)
-    pairs = {number: (layer["k"], layer["v"]) for number, layer in layers.items()}
-    return IPAdapter(module, pairs, embedded=first.shape[1], whole="proj.weight" not in told)
 
 
 def attention_layers(unet: Any) -> list[tuple[int, str, Any]]:
@@ -143,10 +105,7 @@ class _Beside:
         if not prompt.works(moment):
             return found
         hidden: Tensor = args[0]  # (N, places, C)
-        words = prompt.words
-        told = torch.stack(
-            [words.shown[row.picture % len(words.shown)] if row.guided else words.nothing[0] for row in moment.rows]
-        ).to(hidden)
+        told = prompt.words.of(moment.rows).to(hidden)
         attention = self._attention
         heads = attention.heads
 

@@ -10,7 +10,8 @@ from weakref import ref
 
 from modules.control.building import build_adapter, build_controlnet, build_union
 from modules.control.control_lora import build_control_lora
-from modules.control.ip_adapter import IPAdapter, build_ip_adapter
+from modules.control.ip_adapter import IPAdapter
+from modules.control.ip_building import build_ip_adapter
 from modules.control.kinds import (
     CONTROL_LORA,
     CONTROLNET,
@@ -111,10 +112,11 @@ class ControlModels:
         check_family(file.name, kind, field, model)
         status = file.path.stat()
         base = model.backbone if kind.name == CONTROL_LORA else None
-        key = (str(file.path), status.st_size, status.st_mtime_ns, low_vram, model.compute.dtype, id(base))
+        runs = model.compute.dtype, model.compute.compiled
+        key = (str(file.path), status.st_size, status.st_mtime_ns, low_vram, *runs, id(base))
         if key not in self._kept or self._kept[key].base() is not base:
             on_read(file.name)
-            self._kept[key] = self._built(file.path, file.name, kind, low_vram, model)
+            self._kept[key] = self._built(file.path, file.name, kind, low_vram, model, on_read)
             while len(self._kept) > max(limit, 1):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
@@ -134,7 +136,9 @@ class ControlModels:
         self._kept.clear()
         self._vision = None
 
-    def _built(self, path: Path, name: str, kind: Kind, low_vram: bool, model: LoadedModel) -> LoadedControl:
+    def _built(
+        self, path: Path, name: str, kind: Kind, low_vram: bool, model: LoadedModel, tell: Callable[[str], None]
+    ) -> LoadedControl:
         base: Callable[[], Any] = _none
         build = TOKEN_BUILDERS[kind.family] if kind.name == TRANSFORMER else BUILDERS.get(kind.name)
         if kind.name == CONTROL_LORA:
@@ -143,6 +147,8 @@ class ControlModels:
             raise ModelFileError(f'"{name}" is of the kind {kind.name}, which this version cannot work with yet.')
         visits = low_vram and self._compute.device.type != "cpu"
         compute = replace(self._compute, dtype=model.compute.dtype, lent=visits)
+        if kind.name in (CONTROLNET, UNION):
+            build, compute = partial(build, tell=tell), replace(compute, compiled=model.compute.compiled)
         network = build(read_weights(path), compute, path)
         if not visits:
             return LoadedControl(name=name, kind=kind, network=network, base=base)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from modules.control.compiled import Eye
 from modules.families.unet import Call
 
 SOFT = 0.825
@@ -97,6 +98,7 @@ class T2IAdapter:
 
     def __init__(self, module: Any, *, channels: int) -> None:
         self.module = module
+        self._eye = Eye(module)
         self._channels = channels
 
     def residuals(self, call: Call, hint: Tensor) -> Residuals:
@@ -108,7 +110,7 @@ class T2IAdapter:
         if height % step or width % step:  # it halves sizes evenly
             size = (-(-height // step) * step, -(-width // step) * step)
             hint = torch.nn.functional.interpolate(hint, size=size, mode="bilinear")
-        return Residuals(inside=tuple(self.module(hint)))
+        return Residuals(inside=tuple(self._eye(hint)))
 
     def soft(self, count: int) -> tuple[float, ...]:
         """See ControlNetwork."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from modules.control.ip_adapter import Words
 from modules.control.networks import ControlNetwork, Residuals
 from modules.control.reference import References
 from modules.control.revision import Revisions
@@ -24,12 +25,13 @@ from modules.sampling.view import Row, View
 class WorkingUnit(Turn):
     """A unit with its network and its hints (P, 3, H, W), or what the network made of them, one a picture or one for all. `mask`
     (1, 1, H, W): where it counts. `settle` is called when the network has computed. `cell`: pixels of the hints per latent, if not the
-    picture's."""
+    picture's. `words`: what it reads in the place of the prompt."""
 
     network: ControlNetwork | TokenNetwork
     hints: Tensor
     mask: Tensor | None = None
     cell: int | None = None
+    words: Words | None = None
     settle: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -44,6 +46,8 @@ class WorkingUnit(Turn):
             return Residuals()
         part = call if len(wanted) == len(rows) else call.of(wanted)
         hint = torch.cat([cut(self.hints, rows[i], self.cell or cell) for i in wanted]).to(call.x)
+        if self.words:
+            part = part._replace(context=self.words.of([rows[i] for i in wanted]).to(part.context))
         if isinstance(self.network, TokenNetwork):
             found = self.network.residuals(part, hint, self.unit.weight)
         else:

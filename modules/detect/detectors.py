@@ -8,6 +8,7 @@ from modules.core.errors import ModelFileError
 from modules.detect.blaze import LAYOUTS, LEFT_EYE, OVAL, RIGHT_EYE, Blaze, FaceMesh
 from modules.detect.detection import Detector
 from modules.detect.yolo import Yolo, names_in
+from modules.devices.network import compiled, read_network
 from modules.library.detectors import DetectorFiles
 
 OUTLINES: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -43,14 +44,11 @@ class Detectors:
 
     def _opened(self, path: Path) -> tuple[Any, list[str]]:
         """The compiled network and the names of its classes, if it tells them."""
-        import openvino
-
         with self._lock:
             if path not in self._read:
                 try:
-                    core = openvino.Core()
-                    model = core.read_model(path)
-                    self._read[path] = core.compile_model(model, "CPU"), _names_of(model)
+                    model = read_network(path)
+                    self._read[path] = compiled(model), _names_of(model)
                 except RuntimeError as error:
                     raise ModelFileError(
                         f'"{path.name}" cannot be read as a detector: the file is damaged or of another kind. Replace it.'

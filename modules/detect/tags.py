@@ -12,6 +12,7 @@ from PIL import Image
 
 from modules.core.errors import ModelFileError
 from modules.devices.memory import out_of_memory
+from modules.devices.network import compiled, read_network
 
 NETWORKS = ("model.onnx", "model.xml")
 LIST = "selected_tags.csv"
@@ -99,16 +100,13 @@ class _Listed:
     """A network on OpenVINO that takes (1, H, W, 3) float32, BGR in [0, 255], and gives (1, tags) probabilities."""
 
     def __init__(self, path: Path, tags: Path) -> None:
-        import openvino
-
-        core = openvino.Core()
         try:
-            model = core.read_model(path)
+            model = read_network(path)
             shape = model.input(0).partial_shape
             self._side = int(shape[1].get_length())
             shape[0] = 1
             model.reshape(shape)
-            self._network: Any = core.compile_model(model, "CPU")
+            self._network: Any = compiled(model)
         except (RuntimeError, IndexError) as error:
             raise ModelFileError(
                 f'"{path.parent.name}/{path.name}" is damaged or no tagger. Download it again.'

@@ -67,14 +67,28 @@ class ScheduleEntry(Entry):
     need_inner_model: bool = False
 
 
+class HardwareEntry(Entry):
+    """What the engine computes on. `gpu`: its name, "" where the processor computes; `memory`: of the GPU, in bytes. `openvino`: that
+    computes, not PyTorch. `precision`: what it computes in, for people."""
+
+    gpu: str = ""
+    memory: int = 0
+    openvino: bool = False
+    precision: str
+
+
 class Catalogue(Entry):
-    """Samplers, schedules, the upscalers that need no file, scripts and preprocessors, in the order users see them."""
+    """Samplers, schedules, the upscalers that need no file, scripts and preprocessors, in the order users see them.
+
+    `hardware` is that of the last start until the engine is ready, and None in what is shipped.
+    """
 
     samplers: tuple[SamplerEntry, ...] = ()
     schedules: tuple[ScheduleEntry, ...] = ()
     upscalers: tuple[str, ...] = ()
     scripts: tuple[ScriptEntry, ...] = ()
     preprocessors: tuple[PreprocessorEntry, ...] = ()
+    hardware: HardwareEntry | None = None
 
     def preprocessor(self, name: str, field: str = "module") -> PreprocessorEntry:
         """The preprocessor of that name or label; raises UnknownName with the nearest choices."""

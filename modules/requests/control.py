@@ -63,7 +63,8 @@ class ControlUnit(BaseModel):
     """One unit. `module` is the preprocessor and `model` the network's file, "None" for types that need none. `image`: what it goes by; in
     img2img the init picture if there is none; `images`: several of them, for `input_mode` "batch" (one after the other, picture by picture) or "merge" (together).
     `mask`: white where `image` is to be filled; `effective_region_mask`: white where the unit counts. -1 asks for the preprocessor's
-    own resolution and thresholds. `advanced_weighting`: a factor for each place where the network acts, in its order, in place of
+    own resolution and thresholds. `batch_images`: a folder of the server whose
+    pictures become `images`. `save_detected_map`: what the unit goes by is shown after the pictures. `advanced_weighting`: a factor for each place where the network acts, in its order, in place of
     `weight` and of what the mode makes of it; `weight_type` and `composition_weight` say such of image prompts by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -92,6 +93,8 @@ class ControlUnit(BaseModel):
     weight_type: Annotated[str, _among(WEIGHT_TYPES)] = Field("normal", title="Weight Type")
     composition_weight: Number = Field(1.0, title="Composition Weight", ge=0, le=2)
     input_mode: Literal["simple", "batch", "merge"] = "simple"
+    batch_images: Text = Field("", max_length=4096)
+    save_detected_map: bool = True
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

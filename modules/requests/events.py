@@ -6,6 +6,9 @@ from typing import Any
 FIRST_GRID = -100_000
 """The number of a job's first grid; the next ones count up from there, all before the pictures."""
 
+FIRST_MAP = 900_000
+"""From this number on come the control maps that pictures went by, shown after the pictures; they are no pictures of the job."""
+
 FIRST_WORK = 1_000_000
 """From this number on come pictures that a script works on with: another try of the job has them, and nobody sees them."""
 
@@ -60,11 +63,24 @@ class ImageReady:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyReady:
-    """A picture file that is saved beside the job's pictures and not shown: what a picture was before a last change. `suffix` ends its name."""
+    """A picture file that is saved beside the job's pictures and not shown: what a picture was before a last change. `suffix` ends its name.
 
-    suffix: str
+    `init`: it is what a picture was drawn on from, and is saved among those under this name.
+    """
+
+    suffix: str = ""
     data: bytes = field(repr=False)
+    infotext: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
+    init: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapReady:
+    """What a ControlNet unit went by, a PNG file: shown after the job's pictures. `module`: the preprocessor that made it."""
+
+    module: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +107,12 @@ class Failed:
     field: str | None = None
 
 
-Event = Loading | Progress | Preview | ImageReady | CopyReady | Warned | Done | Failed
+def is_picture(position: int) -> bool:
+    """Is that the number of a picture which the job was to draw, and not of a grid, a control map or a script's work?"""
+    return 0 <= position < FIRST_MAP
+
+
+Event = Loading | Progress | Preview | ImageReady | CopyReady | MapReady | Warned | Done | Failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +121,7 @@ class Order:
 
     `seed` is the first picture's, drawn when the job was submitted; `done` counts pictures already on disk from an
     earlier try, `kept` brings them back where a script may need them; `options` is the settings snapshot (option name -> value);
-    `notes` are infotext fields besides those of the request.
+    `notes` are infotext fields besides those of the request; `user` is the name of whoever asked, if there are accounts.
     """
 
     job: str
@@ -110,3 +131,4 @@ class Order:
     done: frozenset[int] = frozenset()
     kept: tuple[ImageReady, ...] = field(default=(), repr=False)
     notes: dict[str, Any] = field(default_factory=dict)
+    user: str = ""

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from modules.core.errors import ModelFileError
+from modules.devices.network import compiled, read_network
 
 SIDE = 1024
 """Of the square that a network is given that takes any, in pixels."""
@@ -21,17 +22,14 @@ class Cutter:
     """One network, ready to compute on the CPU."""
 
     def __init__(self, path: Path) -> None:
-        import openvino
-
-        core = openvino.Core()
         try:
-            model = core.read_model(path)
+            model = read_network(path)
             shape = model.input(0).partial_shape
             if len(model.inputs) != 1 or len(shape) != 4:
                 raise ModelFileError(f'"{path.name}" takes no single picture: it removes no background.')
             if shape.is_dynamic:
                 model.reshape([1, 3, SIDE, SIDE])
-            self._network: Any = core.compile_model(model, "CPU")
+            self._network: Any = compiled(model)
         except RuntimeError as error:
             raise ModelFileError(
                 f'"{path.name}" is damaged or no network that OpenVINO reads. Download it again.'

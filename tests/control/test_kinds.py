@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from modules.control.building import build_adapter, build_union
-from modules.control.ip_adapter import ImagePrompt, build_ip_adapter, layer_weight
+from modules.control.ip_adapter import ImagePrompt, layer_weight
+from modules.control.ip_building import build_ip_adapter
 from modules.control.kinds import IP_ADAPTER, T2I, UNION, kind_of
 from modules.control.turns import Moment
 from modules.core.errors import InputError, ModelFileError
@@ -128,16 +129,9 @@ def test_ip_adapters(tmp_path, plus):
     assert torch.allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("names", "said"),
-    [
-        ({"image_proj.latents": (1, 16, 8), "image_proj.proj_in.weight": (8, 512)}, "Instant-ID's IP-Adapter"),
-        ({"image_proj.proj.0.weight": (8, 512), "image_proj.norm.weight": (8,)}, "an IP-Adapter that goes by faces"),
-    ],
-)
-def test_ip_adapters_that_go_by_faces_say_so(tmp_path, names, said):
-    tensors = {name: torch.zeros(shape) for name, shape in names.items()}
-    with pytest.raises(ModelFileError, match=f'"x.bin" is {said}'):
+def test_half_an_adapter_says_so(tmp_path):
+    tensors = {"image_proj.latents": torch.zeros(1, 16, 8), "image_proj.proj_in.weight": torch.zeros(8, 512)}
+    with pytest.raises(ModelFileError, match='"x.bin" lacks parts of an IP-Adapter'):
         build_ip_adapter(tensors, CPU, tmp_path / "x.bin")
 
 

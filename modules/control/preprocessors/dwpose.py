@@ -13,6 +13,7 @@ from modules.control.preprocessors.pixels import Pixels, on_grid
 from modules.control.preprocessors.preprocessor import Look, Work
 from modules.core.errors import ModelFileError
 from modules.detect.detection import best
+from modules.devices.network import compiled, read_network
 from modules.requests.preprocessors import RESOLUTION, PreprocessorEntry, WeightFile
 
 PEOPLE = WeightFile(
@@ -52,10 +53,8 @@ Array = NDArray[np.float64]
 
 
 def _open(path: Path) -> Any:
-    import openvino
-
     try:
-        return openvino.Core().compile_model(str(path), "CPU")
+        return compiled(read_network(path))
     except RuntimeError as error:
         raise ModelFileError(
             f'"{path.name}" is damaged or no network that OpenVINO reads. Download it again.'

@@ -7,6 +7,7 @@ from modules.control.preprocessors import (
     drawn_lines,
     dwpose,
     embeddings,
+    faces,
     lineart,
     mediapipe_face,
     mlsd,
@@ -40,6 +41,7 @@ FILES = (
     tile,
     recolor,
     embeddings,
+    faces,
     mediapipe_face,
     composer,
 )
