@@ -9,12 +9,15 @@ import torch
 from modules.control.models import ControlModels
 from modules.control.preprocessors.registry import Preprocessors
 from modules.control.preprocessors.tools import Tools
+from modules.core.logs import log_to_stderr
 from modules.core.paths import Paths
 from modules.core.registry import Registry
 from modules.detect.detectors import Detectors
+from modules.detect.meaning import Meanings
 from modules.devices.attention import Attentions
 from modules.devices.choice import Compute, choose_compute, quick_cpu
 from modules.engine.engine import Engine
+from modules.engine.hooks import Hooks
 from modules.engine.models import Models
 from modules.engine.preview import Previews
 from modules.engine.scripts import Script
@@ -26,6 +29,7 @@ from modules.library.checkpoints import Checkpoints
 from modules.library.controls import ControlFiles
 from modules.library.detectors import DetectorFiles
 from modules.library.hashes import HashCache
+from modules.library.meaning_files import MeaningFiles
 from modules.library.merge_files import MergeFiles
 from modules.library.preprocessors import PreprocessorFiles
 from modules.library.segmenters import Segmenters
@@ -36,7 +40,7 @@ from modules.library.vaes import Vaes
 from modules.library.wildcards import Wildcards
 from modules.networks.extra_networks import ExtraNetworks
 from modules.networks.finder import Finder
-from modules.requests.catalogue import Catalogue
+from modules.requests.catalogue import Catalogue, HardwareEntry
 from modules.sampling.registry import build_samplers
 from modules.sampling.schedules import build_schedules
 from modules.upscale.upscaler import plain_upscalers
@@ -59,13 +63,14 @@ def build_engine(
     compiles: bool = False,
     fuses: bool = False,
     scripts: Sequence[Script] = (),
+    hooks: Hooks | None = None,
 ) -> Engine:
     """An engine over these folders; `warm` names a checkpoint to load at once ("" is the first one).
 
     `cpu_precision`: as the flag; None is PyTorch in float32, whose numbers are A1111's. `precision`, `memory`, `on_cpu`,
-    `attention`, `compiles`, `fuses`: as Flags has them. `scripts`: those it has.
+    `attention`, `compiles`, `fuses`: as Flags has them. `scripts`, `hooks`: those it has.
     """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     compute = choose_compute(use_cpu=use_cpu, precision=precision)
     if cpu_precision and compute.device.type == "cpu":
         compute = quick_cpu(compute, cpu_precision, paths.cache / "openvino")
@@ -74,7 +79,14 @@ def build_engine(
         log.warning("--compile has no effect where OpenVINO computes. Start with --no-half as well.")
     speeding = Speeding(paths.cache / "inductor", compiles=compiles, fuses=fuses)
     tools = build_tools(
-        paths, compute, tiers=tiers, attention=attention, nan_check=nan_check, speeding=speeding, scripts=scripts
+        paths,
+        compute,
+        tiers=tiers,
+        attention=attention,
+        nan_check=nan_check,
+        speeding=speeding,
+        scripts=scripts,
+        hooks=hooks,
     )
     engine = Engine(tools)
     if warm is not None:
@@ -91,6 +103,7 @@ def build_tools(
     nan_check: bool = True,
     speeding: Speeding | None = None,
     scripts: Sequence[Script] = (),
+    hooks: Hooks | None = None,
 ) -> Toolbox:
     """What an engine over these folders works with."""
     attentions = Attentions(compute.device, attention)
@@ -103,6 +116,7 @@ def build_tools(
         upscalers=tuple(plain_upscalers()),
         scripts=tuple(script.entry() for script in scripts),
         preprocessors=tuple(p.entry for _, p in preprocessors.items()),
+        hardware=hardware_of(compute),
     )
     hashes = HashCache(Path(paths.cache))
     checkpoints = Checkpoints(paths.networks, hashes)
@@ -122,13 +136,24 @@ def build_tools(
         detectors=detectors,
         preprocessors=preprocessors,
         segmenters=Segmenters(paths),
+        meanings=Meanings(MeaningFiles(paths), compute.device),
         controls=ControlModels(ControlFiles(paths), compute, paths),
         catalogue=catalogue,
         previews=Previews(paths.folders("VAE-approx")),
         small=SmallCoding(paths.folders("VAE-approx")),
         speeding=speeding or Speeding(paths.cache / "inductor"),
         scripts=_registered(scripts),
+        hooks=hooks or Hooks(),
     )
+
+
+def hardware_of(compute: Compute) -> HardwareEntry:
+    """What is told of the device to those who start the program."""
+    precision = compute.compiled.precision if compute.compiled else compute.words
+    if compute.device.type == "cpu":
+        return HardwareEntry(openvino=compute.compiled is not None, precision=precision)
+    found = torch.cuda.get_device_properties(compute.device)
+    return HardwareEntry(gpu=found.name, memory=found.total_memory, precision=precision)
 
 
 def _placed(names: Sequence[str], device: torch.device) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from modules.core.errors import InputError
+from modules.core.faults import fault
 from modules.engine.plan import Plan
 from modules.families.clip_prompts import TextOptions
 from modules.families.model import LoadedModel
@@ -91,7 +92,7 @@ class Conditions:
             self._model = weakref.ref(model)
         key = (tuple(texts), tuple(counts), text, tags)
         if key not in self._kept:
-            self._kept[key] = model.prompts.encode_together(texts, counts, text)
+            self._kept[key] = fault("conditioning", model.prompts.encode_together(texts, counts, text))
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)

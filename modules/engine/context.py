@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from modules.core.errors import Cancelled
+from modules.engine.hooks import Hooks
 from modules.jobs.executors.base import Cancel
 from modules.requests.events import Event
 
@@ -31,7 +32,8 @@ class Moments:
 class Context:
     """`emit` hands an event to whoever watches; `cancel` holds the user's wishes; `undo` is closed when the recipe ends.
 
-    `stepped(n)` is called when n steps of a batch are done, 0 included. `moments` are a script's.
+    `stepped(n)` is called when n steps of a batch are done, 0 included. `moments` are a script's, `hooks` those of extensions. `part`: what is
+    drawn is a part of a picture, like a tile.
     """
 
     emit: Callable[[Event], None]
@@ -39,6 +41,13 @@ class Context:
     undo: ExitStack = field(default_factory=ExitStack)
     stepped: Callable[[int], None] = lambda step: None
     moments: Moments = field(default_factory=Moments)
+    hooks: Hooks = field(default_factory=Hooks)
+    part: bool = False
+
+    @property
+    def ending(self) -> bool:
+        """No further picture is to be begun."""
+        return self.cancel.interrupted or (not self.part and self.cancel.ending)
 
     def check_interrupted(self) -> None:
         """Raise Cancelled if the user asked to stop the job."""

@@ -68,6 +68,12 @@ class ControlPictures:
             self._maps[key] = fitted(self._detected(number, unit, source, size), *size, unit.resize_mode)
         return self._maps[key]
 
+    def shown(self, number: int, unit: ControlUnit) -> list[Pixels]:
+        """The maps made so far that are shown after the pictures; of pictures in turn, none."""
+        if unit.input_mode == "batch" or not unit.save_detected_map:
+            return []
+        return [seen(one) for key, one in self._maps.items() if key[0] == number]
+
     def _detected(self, number: int, unit: ControlUnit, source: Pixels, size: tuple[int, int]) -> Pixels:
         """What the unit's preprocessor makes of a picture."""
         preprocessor = self._preprocessors.get(unit.module)
@@ -75,7 +81,11 @@ class ControlPictures:
         if unit.pixel_perfect:
             wanted = perfect_resolution((source.shape[1], source.shape[0]), size, unit.resize_mode)
             resolution = min(max(wanted, SMALLEST), LARGEST)
-        found = preprocessor.run(source, resolution, unit.threshold_a, unit.threshold_b)
+        try:
+            found = preprocessor.run(source, resolution, unit.threshold_a, unit.threshold_b)
+        except InputError as error:
+            field = f"control.{number}.image" if error.field == "image" else error.field
+            raise InputError(field, error.message) from error
         if not isinstance(found, np.ndarray):
             raise InputError(
                 f"control.{number}.module",
@@ -91,6 +101,14 @@ def pixels_of(image: Image.Image, mask: Image.Image | None) -> Pixels:
         return rgb
     alpha = np.asarray(mask.convert("L").resize(image.size), np.uint8)
     return np.dstack([rgb, alpha])
+
+
+def seen(found: Pixels) -> Pixels:
+    """A map as it is shown: (H, W, 3), half white over what its alpha covers."""
+    if found.shape[2] < 4:
+        return found
+    cover = found[:, :, 3:].astype(np.uint32)
+    return ((found[:, :, :3] * (510 - cover) + 255 * cover) // 510).astype(np.uint8)
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from modules.core.errors import Cancelled, InputError
+from modules.core.faults import fault
 from modules.engine.conditions import Guides
 from modules.engine.context import Context
 from modules.engine.controlling import Controls
@@ -325,16 +326,17 @@ class Watcher:
 
     def __call__(self, step: dict[str, Any]) -> None:
         """Called by the sampler once a step, after the model's first evaluation in it."""
-        self.denoised = step["denoised"]
+        denoised: Tensor = fault("step", step["denoised"])
+        self.denoised = denoised
         done = min(step["i"] + 1, self._steps)  # some samplers take more
         if self._check:
-            self._check.look(done, step["denoised"], self._working())
+            self._check.look(done, denoised, self._working())
         options = self._plan.options
         every = options["show_progress_every_n_steps"]
         self.tell(done)
-        self._context.moments.on_step(done, step["denoised"])
+        self._context.moments.on_step(done, denoised)
         if options["live_previews_enable"] and every > 0 and done % every == 0 and done < self._steps:
-            self._show(step["denoised"])
+            self._show(denoised)
         self._context.check()
 
     def _show(self, latents: Tensor) -> None:

@@ -15,7 +15,7 @@ from modules.engine.toolbox import Toolbox
 from modules.images.encode import encode_image, encode_png
 from modules.images.reading import open_picture
 from modules.requests.detail import DetailUnit
-from modules.requests.events import Done, Event, ImageReady, Order, Progress, Warned
+from modules.requests.events import CopyReady, Done, Event, ImageReady, MapReady, Order, Progress, Warned
 from modules.requests.generation import GenerationRequest
 from modules.requests.img2img import Img2ImgRequest, make_img2img_request
 from modules.requests.pictures import Picture
@@ -104,7 +104,7 @@ class Detailing:
                 outer = self._request
                 event = Progress(batch=batch, batches=outer.n_iter, step=outer.steps, steps=outer.steps, phase=phase)
                 self._context.emit(event)
-            else:
+            elif not isinstance(event, MapReady | CopyReady):
                 self._context.emit(event)
 
         ended = self._recipe(order, replace(self._context, emit=emit))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from modules.engine.conditions import Guides
 from modules.engine.context import Context
+from modules.engine.control_checks import asked_of_control, named_units
 from modules.engine.control_pictures import Begun
-from modules.engine.controlling import Controls, asked_of_control, controls_of, named_units
+from modules.engine.controlling import Controls, controls_of, hand_over_maps
 from modules.engine.denoise import Interrupted, Leg, Start, denoise
 from modules.engine.finish import finish
 from modules.engine.kept import keeping_of
@@ -30,8 +31,8 @@ from modules.families.compiled import CompiledUNet
 from modules.families.model import LoadedModel
 from modules.requests.events import Done, Loading, Order, Warned
 
-Compose = Callable[[list[Image.Image], Batch], list[Image.Image]]
-"""What a recipe makes of the decoded pictures of a batch before they are handed over."""
+Compose = Callable[[list[Image.Image], Batch, Sequence[str]], list[Image.Image]]
+"""What a recipe makes of the decoded pictures of a batch, with these infotexts, before they are handed over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,7 @@ def prepare(
         float8=model.compute.float8,
         first_pass=after.plan.calls if after else None,
         notes=order.notes,
+        user=order.user,
     )
     if isinstance(model.backbone, CompiledUNet) and (asked := asked_of_unets(plan) + asked_of_control(plan, tools)):
         context.emit(Warned(message=f"PyTorch computes this picture, more slowly than OpenVINO: {asked[0]} needs it."))
@@ -222,7 +224,7 @@ def draw(
     for batch in plan.batches:
         if order.done.issuperset(batch.positions):
             continue
-        if context.cancel.interrupted:
+        if context.ending:
             stopped = True
             break
         incomplete = False
@@ -245,4 +247,5 @@ def draw(
                 compose=compose,
                 faces=faces,
             )
-    return Done(info=known().info(told), stopped=stopped and context.cancel.interrupted)
+    hand_over_maps([passes.at.controls if passes else None, sitting.controls], plan, context)
+    return Done(info=known().info(told), stopped=stopped and context.ending)

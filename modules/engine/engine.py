@@ -19,6 +19,7 @@ from modules.engine.detecting import detect
 from modules.engine.errands import load_model, unload_models
 from modules.engine.extras import extras
 from modules.engine.img2img import img2img
+from modules.engine.meaning import meaning
 from modules.engine.merging import extract_lora, merge_checkpoints, merge_loras
 from modules.engine.scripts import run_script
 from modules.engine.selecting import select_in_picture
@@ -31,6 +32,7 @@ from modules.requests.control import DetectRequest
 from modules.requests.events import Done, Event, Failed, ImageReady, Order, Warned
 from modules.requests.extras import ExtrasRequest
 from modules.requests.img2img import Img2ImgRequest
+from modules.requests.meaning import MeaningRequest
 from modules.requests.merge import ExtractLoraRequest, MergeLorasRequest, MergeRequest
 from modules.requests.models import LoadModel, UnloadModels
 from modules.requests.select import SelectRequest
@@ -57,6 +59,7 @@ class Engine:
             MergeLorasRequest: merge_loras,
             DetectRequest: detect,
             LoadModel: load_model,
+            MeaningRequest: meaning,
             SelectRequest: select_in_picture,
             UnloadModels: unload_models,
         }
@@ -80,7 +83,9 @@ class Engine:
     def run(self, order: Order, cancel: Cancel) -> Iterator[Event]:
         """The events of one order; the last is Done or Failed. Raises EngineDied when this process can use the GPU no more."""
         events: queue.SimpleQueue[Event | EngineDied] = queue.SimpleQueue()
-        self._thread.submit(self._work, order, Context(emit=events.put, cancel=cancel), events.put)
+        self._thread.submit(
+            self._work, order, Context(emit=events.put, cancel=cancel, hooks=self._tools.hooks), events.put
+        )
         while True:
             event = events.get()
             if isinstance(event, EngineDied):
@@ -144,6 +149,7 @@ class Engine:
             except (torch.OutOfMemoryError, MemoryError):
                 self._tools.controls.unload()
                 self._tools.preprocessors.unload()
+                self._tools.meanings.unload()
                 if not self._tools.models.lower():
                     raise
                 log.exception("job %s", order.job)

@@ -11,6 +11,7 @@ def unload_models(order: Order, tools: Toolbox, context: Context) -> Done:
     tools.upscalers.unload()
     tools.preprocessors.unload()
     tools.controls.unload()
+    tools.meanings.unload()
     tools.models.unload()
     return Done()
 

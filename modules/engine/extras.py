@@ -24,17 +24,20 @@ from modules.requests.extras import ExtrasRequest
 from modules.upscale.upscaler import silent
 
 MAX_FILE = 2**30
+MAX_CAPTION = 2**20
 EVERY = 0.2
 """Seconds between two reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A picture file (its bytes when `read` is called) or a video; `name` as the user knows it."""
+    """A picture file (its bytes when `read` is called) or a video; `name` as the user knows it; `caption`: where the
+    text is that may lie beside it."""
 
     name: str
     read: Callable[[], bytes]
     video: Path | None = None
+    caption: Path | None = None
 
 
 class Extras:
@@ -65,7 +68,7 @@ class Extras:
         """Every source that is not done yet. What cannot be read is told of and left out, unless it is the only one."""
         for number, source in enumerate(self._sources):
             self._number = number
-            if self._context.cancel.interrupted:
+            if self._context.ending:
                 return self._done(stopped=True)
             try:
                 self._take(source)
@@ -120,6 +123,8 @@ class Extras:
         if index in self._order.done:
             return
         self._infotext = infotext_of(piece)
+        action = self._order.options.get("postprocessing_existing_caption_action", "Ignore")
+        piece = with_existing(piece, source.caption, action)
         self._captions += [] if piece.caption is None else [piece.caption]
         chunks = {**texts, "postprocessing": self._infotext, "extras": self._infotext} if self._infotext else texts
         image = piece.image if piece.image.mode in ("RGB", "RGBA", "L") else piece.image.convert("RGB")
@@ -135,7 +140,11 @@ class Extras:
                 data=data,
                 infotext=infotext,
                 seed=self._order.seed,
-                fields={"width": image.width, "height": image.height},
+                fields={
+                    "width": image.width,
+                    "height": image.height,
+                    "upscaler": piece.info.get("Postprocess upscaler", ""),
+                },
                 name=name,
                 caption=piece.caption,
             )
@@ -172,7 +181,10 @@ def sources_of(request: ExtrasRequest, files: ExtrasFiles) -> list[Source]:
         ]
     return [
         Source(
-            name=path.name, read=lambda path=path: _read(path), video=path if path.suffix.lower() in VIDEOS else None
+            name=path.name,
+            read=lambda path=path: _read(path),
+            video=path if path.suffix.lower() in VIDEOS else None,
+            caption=path.with_suffix(".txt"),
         )
         for path in files.inputs(request)
     ]
@@ -181,6 +193,25 @@ def sources_of(request: ExtrasRequest, files: ExtrasFiles) -> list[Source]:
 def infotext_of(piece: Piece) -> str:
     """What was done to it, in A1111's words."""
     return ", ".join(f"{key}: {quote(value)}" for key, value in piece.info.items())
+
+
+def with_existing(piece: Piece, beside: Path | None, action: str) -> Piece:
+    """A captioned piece with the text that lies beside its source, as the setting `postprocessing_existing_caption_action` says."""
+    before = _text(beside) if piece.caption is not None and action != "Ignore" else ""
+    if not before:
+        return piece
+    joined = {"Keep": before, "Prepend": f"{before} {piece.caption}", "Append": f"{piece.caption} {before}"}
+    return replace(piece, caption=joined[action])
+
+
+def _text(path: Path | None) -> str:
+    """What the file of a caption says; nothing where there is none that can be read."""
+    try:
+        if path is None or path.stat().st_size > MAX_CAPTION:
+            return ""
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def _read(path: Path) -> bytes:

@@ -1,6 +1,6 @@
 """From decoded pixels to the pictures handed over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -23,7 +23,7 @@ def finish(
     *,
     incomplete: bool,
     done: frozenset[int],
-    compose: Callable[[list[Image.Image], Batch], list[Image.Image]] | None = None,
+    compose: Callable[[list[Image.Image], Batch, Sequence[str]], list[Image.Image]] | None = None,
     faces: Restorer | None = None,
 ) -> None:
     """Hand over the pictures of a batch, but for those that an earlier try has delivered; `fields` go into their infotexts.
@@ -31,19 +31,18 @@ def finish(
     `faces` has the first hand in them, `compose` the last.
     """
     images = to_images(pixels)
+    infotexts = [plan.infotext(*seeds, fields) for seeds in zip(batch.seeds, batch.subseeds, strict=True)]
     if faces and not incomplete:
-        told = zip(images, batch.positions, batch.seeds, batch.subseeds, strict=True)
+        told = zip(images, batch.positions, infotexts, batch.seeds, strict=True)
         images = [
-            image if at in done else faces.restore(image, at, plan.infotext(seed, subseed, fields), seed)
-            for image, at, seed, subseed in told
+            image if at in done else faces.restore(image, at, infotext, seed) for image, at, infotext, seed in told
         ]
     if compose:
-        images = compose(images, batch)
-    for image, position, seed, subseed in zip(images, batch.positions, batch.seeds, batch.subseeds, strict=True):
+        images = compose(images, batch, infotexts)
+    for image, position, infotext, seed in zip(images, batch.positions, infotexts, batch.seeds, strict=True):
         if position in done:
             continue
-        infotext = plan.infotext(seed, subseed, fields)
-        image = context.moments.postprocess(image)
+        image = context.hooks.picture(context.moments.postprocess(image), infotext, context.emit)
         data = encode_image(image, infotext if plan.options["enable_pnginfo"] else None, plan.options)
         context.emit(
             ImageReady(

@@ -163,9 +163,10 @@ class TwoPasses:
         for image, position, seed, subseed in zip(images, batch.positions, batch.seeds, batch.subseeds, strict=True):
             if position in first.order.done:
                 continue
-            infotext = plan.infotext(seed, subseed, first.fields) if options["enable_pnginfo"] else None
-            data, fields = encode_image(image, infotext, options), plan.pattern_fields(position, seed)
-            first.context.emit(CopyReady(suffix=BEFORE, data=data, fields=fields))
+            infotext = plan.infotext(seed, subseed, first.fields)
+            data = encode_image(image, infotext if options["enable_pnginfo"] else None, options)
+            fields = plan.pattern_fields(position, seed)
+            first.context.emit(CopyReady(suffix=BEFORE, data=data, infotext=infotext, fields=fields))
 
 
 HASHES = ("Lora hashes", "TI hashes")

@@ -1,6 +1,6 @@
 """The recipe of image to image and inpainting."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from modules.core.errors import InputError
+from modules.engine.beside import Beside, init_hash, laid, save_begun
 from modules.engine.context import Context
 from modules.engine.control_pictures import Begun
 from modules.engine.denoise import Interrupted, Start
@@ -19,7 +20,6 @@ from modules.engine.toolbox import Toolbox
 from modules.families.model import LoadedModel
 from modules.images.canvas import Canvas, Sheet, lay_out
 from modules.images.colours import match_colours
-from modules.images.masks import overlaid
 from modules.images.reading import open_picture
 from modules.images.resizing import Resize
 from modules.images.seams import matched
@@ -45,6 +45,7 @@ def img2img(order: Order, tools: Toolbox, context: Context) -> Done:
     begun = [Begun(picture=s.shown, mask=s.mask, whole=s.whole, cover=s.cover) for s in canvas.sheets]
     sitting = prepare(order, tools, context, begun=begun)
     check_count(order.request, sitting.model)
+    save_begun(sitting)
     drawing = Drawing(sitting, canvas)
     sitting = replace(sitting, plan=replace(sitting.plan, fields=drawing.fields))
     return draw(sitting, drawing.latents, compose=drawing.compose)
@@ -104,6 +105,7 @@ class Drawing:
             **self._canvas.fields,
             "Noise multiplier": multiplier if multiplier != 1 else None,
             "Extra noise": options["img2img_extra_noise"] or None,
+            "Init image hash": init_hash(request.init_images[-1]) if options["save_init_img"] else None,
         }
 
     def latents(self, batch: Batch) -> Tensor:
@@ -130,23 +132,22 @@ class Drawing:
             ]
         return masking.finish(latents)
 
-    def compose(self, images: list[Image.Image], batch: Batch) -> list[Image.Image]:
-        """The decoded pictures in the colours of the first ones, if that is asked for, and under what stays of these."""
+    def compose(self, images: list[Image.Image], batch: Batch, infotexts: Sequence[str]) -> list[Image.Image]:
+        """The decoded pictures in the colours of the first ones, if that is asked for, and under what stays of these; what is to be saved
+        or shown beside them is handed over."""
         options = self._sitting.plan.options
         sheets = [self._canvas.sheets[i % len(self._canvas.sheets)] for i in range(len(images))]
+        covered = sheets
+        if self._covers:
+            covered = [sheet.covered(cover) for sheet, cover in zip(sheets, self._covers, strict=True)]
+        beside = Beside(self._sitting, batch, infotexts)
         if options["img2img_color_correction"]:
+            beside.uncorrected(images, covered)
             images = [match_colours(image, self._colours(sheet)) for image, sheet in zip(images, sheets, strict=True)]
         if self._request.match_seams:
             images = [_joined(image, sheet) for image, sheet in zip(images, sheets, strict=True)]
-        if not options["overlay_inpaint"]:
-            return images
-        if self._covers:
-            sheets = [sheet.covered(cover) for sheet, cover in zip(sheets, self._covers, strict=True)]
-        overlays = [sheet.overlay for sheet in sheets]
-        return [
-            overlaid(image, overlay, sheet.region) if overlay else image
-            for image, overlay, sheet in zip(images, overlays, sheets, strict=True)
-        ]
+        beside.masks(images, covered)
+        return laid(images, covered) if options["overlay_inpaint"] else images
 
     def _colours(self, sheet: Sheet) -> Image.Image:
         """What colour correction goes by."""

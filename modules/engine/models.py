@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from modules.core.errors import ModelFileError
+from modules.core.faults import fault
 from modules.core.paths import VAE
 from modules.devices.choice import Compute
 from modules.devices.memory import free_memory, give_back, out_of_memory
@@ -239,6 +240,7 @@ class Models:
     def _placed(self, choice: _Choice, family: Family, source: Source, tier: int) -> tuple[LoadedModel, Policy | None]:
         """The model of an opened file, on the device or in the charge of what brings it there."""
         model = self._built(choice, family, source)
+        fault("model.load")
         policy = self._tiers.policy_for(model, tier)
         if not policy:
             self._kept.place(model)

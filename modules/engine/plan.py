@@ -26,7 +26,7 @@ CHURN = {
     "Sigma tmax": ("s_tmax", 0),
     "Sigma noise": ("s_noise", 1),
 }
-OWN_KEYS = ("Denoising strength", "Image CFG scale", "Token merging ratio hr")
+OWN_KEYS = ("Denoising strength", "Image CFG scale", "Token merging ratio hr", "Init image hash")
 """Of what a recipe tells, those with a place of their own in the infotext."""
 
 ETA = {  # setting -> (infotext key, its default)
@@ -71,6 +71,7 @@ class Plan:
     regions: tuple[tuple[Prompt, Prompt], ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    user: str = ""
 
     @property
     def calls(self) -> int:
@@ -131,6 +132,7 @@ class Plan:
             "ENSD": (options["eta_noise_seed_delta"] or None) if self.sampler.draws_noise and eta != 0 else None,
             "Token merging ratio": options["token_merging_ratio"] or None,
             "Token merging ratio hr": None,
+            "Init image hash": None,
             "RNG": source if source != "GPU" else None,
             "Tiling": self.tiling or None,
             **self.notes,
@@ -145,6 +147,7 @@ class Plan:
             **told(request.detail),
             **guide_fields,
             "Version": VERSION if options["add_version_to_infotext"] else None,
+            "User": (self.user or None) if options["add_user_name_to_info"] else None,
         }
         return format_infotext(request.prompt, request.negative_prompt, fields)
 
@@ -276,6 +279,7 @@ def make_plan(
     modules: tuple[str, ...] = (),
     first_pass: int | None = None,
     notes: Mapping[str, Any] | None = None,
+    user: str = "",
 ) -> Plan:
     """Decide everything that can be decided before the first step; raises UnknownName for a sampler or schedule.
 
@@ -309,6 +313,7 @@ def make_plan(
         negative=negative,
         prompt_fields=_prompt_fields(prompt, negative, timeline, options["emphasis"]),
         notes=notes or {},
+        user=user,
         batches=tuple(batches),
         model_name=model_name,
         model_hash=model_hash,

@@ -65,25 +65,32 @@ class Work:
             self.check()
         return pieces
 
-    def _operations(self) -> Iterator[Callable[[Piece], list[Piece]]]:
+    def _operations(self) -> list[Callable[[Piece], list[Piece]]]:
+        """What is asked for: first what the setting names, in its order, then the rest in ours."""
+        order = list(dict.fromkeys(self.options.get("postprocessing_operation_order", ())))
+        asked = list(self._asked())
+        asked.sort(key=lambda one: order.index(one[0]) if one[0] in order else len(order))
+        return [operation for _, operation in asked]
+
+    def _asked(self) -> Iterator[tuple[str, Callable[[Piece], list[Piece]]]]:
+        """The operations by the names that A1111 gives them."""
         request = self.request
-        faces = [self._gfpgan] * (request.gfpgan_visibility > 0) + [self._codeformer] * (
-            request.codeformer_visibility > 0
-        )
-        larger = [self._upscaled] * bool(request.upscalers)
+        faces = [("GFPGAN", self._gfpgan)] * (request.gfpgan_visibility > 0)
+        faces += [("CodeFormer", self._codeformer)] * (request.codeformer_visibility > 0)
+        larger = [("Upscale", self._upscaled)] * bool(request.upscalers)
         yield from (*larger, *faces) if request.upscale_first else (*faces, *larger)
         if request.remove_background:
-            yield self._cut_out
+            yield "Remove background", self._cut_out
         if request.split_oversized:
-            yield self._split
+            yield "Split oversized images", self._split
         if request.focal_crop:
-            yield self._focal
+            yield "Auto focal point crop", self._focal
         if request.autosized_crop:
-            yield self._autosized
+            yield "Auto-sized crop", self._autosized
         if request.flipped_copies:
-            yield self._flipped
+            yield "Create flipped copies", self._flipped
         if request.caption or request.tags:
-            yield self._captioned
+            yield "Caption", self._captioned
 
     # -- larger --
 

@@ -29,7 +29,7 @@ class Restorer:
         if options["save_images_before_face_restoration"]:
             data = encode_image(image, infotext if options["enable_pnginfo"] else None, options)
             fields = self._plan.pattern_fields(position, seed)
-            self._context.emit(CopyReady(suffix=BEFORE, data=data, fields=fields))
+            self._context.emit(CopyReady(suffix=BEFORE, data=data, infotext=infotext, fields=fields))
         self._context.emit(Loading(name=self._path.name))
         network = self._networks.open(self._path, faces=True)
         return restore_faces(image, network, check=self._context.check_interrupted, weight=self._weight)[0]

@@ -18,7 +18,18 @@ from modules.images.reading import decoded
 from modules.library.extras_files import ExtrasFiles
 from modules.library.upscalers import NONE
 from modules.requests.catalogue import Catalogue
-from modules.requests.events import FIRST_GRID, FIRST_WORK, Done, Event, ImageReady, Order, Progress, Warned
+from modules.requests.events import (
+    FIRST_GRID,
+    FIRST_WORK,
+    CopyReady,
+    Done,
+    Event,
+    ImageReady,
+    MapReady,
+    Order,
+    Progress,
+    Warned,
+)
 from modules.requests.generation import GenerationRequest
 from modules.requests.scripts import FIELD, ScriptEntry, ScriptField
 from modules.requests.txt2img import Txt2ImgRequest
@@ -211,6 +222,11 @@ class EngineAPI:
         """Leave these out of the job's results; they stay among the saved pictures."""
         self._hidden.extend(one.event.index for one in drawn)
 
+    def ending(self) -> bool:
+        """Whether the user has stopped the job: to be asked before a picture is made of sketches."""
+        self.stopped = self.stopped or self._context.ending
+        return self.stopped
+
     def warn(self, message: str) -> None:
         """Tell the user something, once."""
         self._emit(0, Warned(message=message))
@@ -237,8 +253,9 @@ class EngineAPI:
         """The pictures of that request, the first being number `start`: those there are, and the others drawn."""
         positions = range(start, start + request.count)
         have = frozenset(position - start for position in positions if position in self._kept)
-        if len(have) < request.count and not self.stopped:
-            emit = partial(self._emit, start, keep=request.save_images and start < FIRST_WORK)
+        part = start >= FIRST_WORK
+        if len(have) < request.count and not (self.stopped if part else self.ending()):
+            emit = partial(self._emit, start, keep=request.save_images and not part)
             order = replace(
                 self._order,
                 request=request,
@@ -249,7 +266,7 @@ class EngineAPI:
                 notes={**self._order.notes, **notes},
             )
             try:
-                done = self._draw(order, replace(self._context, emit=emit))
+                done = self._draw(order, replace(self._context, emit=emit, part=part))
             except Cancelled:
                 self.stopped = True
             else:
@@ -264,6 +281,9 @@ class EngineAPI:
             index = event.index + start
             event = replace(event, index=index, keep=keep, fields={**event.fields, "generation_number": index + 1})
             self._kept[index] = event
+        elif isinstance(event, MapReady | CopyReady):
+            if start >= FIRST_WORK:  # as of every tile
+                return
         elif isinstance(event, Progress):
             steps, done = event.steps * event.batches, event.batch * event.steps + event.step
             expected = max(self._expected, self._drawn + 1)

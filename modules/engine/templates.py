@@ -41,7 +41,7 @@ def _drawn(order: Order, found: Resolved, tools: Toolbox, context: Context, reci
     every, ended = frozenset(range(len(found.requests))), Done()
     groups = list(_groups(order.request, found))
     for number, (request, positions) in enumerate(groups):
-        if number and context.cancel.interrupted:
+        if number and context.ending:
             ended = replace(ended, stopped=True)
             break
         if positions <= order.done and number < len(groups) - 1:

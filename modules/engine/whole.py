@@ -47,6 +47,7 @@ def draw_whole(order: Order, tools: Toolbox, context: Context, on_read: Callable
         model_name=model.name,
         model_hash="",  # not needed before a picture is written
         notes=order.notes,
+        user=order.user,
     )
     check(plan, model)
     least = least_for_any(order.request, model.compute.dtype.itemsize)
@@ -56,7 +57,7 @@ def draw_whole(order: Order, tools: Toolbox, context: Context, on_read: Callable
     fields = {**dict.fromkeys(UNTOLD), "Pipeline": model.pipeline.label}
     stopped = False
     for batch in plan.batches:
-        if stopped := stopped or context.cancel.interrupted:
+        if stopped := stopped or context.ending:
             break
         try:
             for one, pixels in _pictures(model, batch, plan, context, order.done):

@@ -12,8 +12,9 @@ _INVALID = str.maketrans(dict.fromkeys('#<>:"/\\|?*\n\r\t', "_"))
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
-def apply_pattern(pattern: str, values: Mapping[str, Any], now: datetime) -> str:
-    """`pattern` with every known `[name]` replaced; unknown ones stay as they are. One path part: no separators left."""
+def apply_pattern(pattern: str, values: Mapping[str, Any], now: datetime, words: int = 8) -> str:
+    """`pattern` with every known `[name]` replaced; unknown ones stay as they are. One path part: no separators left.
+    `words`: how many of the prompt's are in [prompt_words]."""
     prompt = str(values.get("prompt", ""))
     known: dict[str, Any] = {
         **values,
@@ -21,7 +22,7 @@ def apply_pattern(pattern: str, values: Mapping[str, Any], now: datetime) -> str
         "datetime": now.strftime("%Y%m%d%H%M%S"),
         "prompt": prompt,
         "prompt_spaces": prompt,
-        "prompt_words": " ".join(re.findall(r"\w+", prompt)[:8]),
+        "prompt_words": " ".join(re.findall(r"\w+", prompt)[:words]),
         "none": "",
     }
     text = re.sub(r"\[(\w+)\]", lambda m: str(known.get(m[1].lower(), m[0])), pattern)

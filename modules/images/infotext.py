@@ -7,7 +7,7 @@ Steps: 20, Sampler: Euler a, ..., Version: ...
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,16 @@ def parse_infotext(text: str) -> Infotext:
         (prompt if negative is None else negative).append(line)
     return Infotext(
         prompt="\n".join(prompt).lstrip("\n"), negative_prompt="\n".join(negative or []).lstrip("\n"), fields=fields
+    )
+
+
+def disregarded(text: Infotext, keys: Collection[str]) -> Infotext:
+    """The infotext without those keys; "Prompt" and "Negative prompt" are keys too, "Size-1" and "Size-2" A1111's names of the size."""
+    gone = {"Size" if key in ("Size-1", "Size-2") else key for key in keys}
+    return Infotext(
+        prompt="" if "Prompt" in gone else text.prompt,
+        negative_prompt="" if "Negative prompt" in gone else text.negative_prompt,
+        fields={key: value for key, value in text.fields.items() if key not in gone},
     )
 
 

@@ -97,6 +97,11 @@ def _rest(image: Image.Image, mask: Image.Image) -> Image.Image:
     return rest
 
 
+def cut_out(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """The picture as RGBA, transparent where the mask is black: what `without` leaves out."""
+    return without(image, ImageOps.invert(mask.convert("L")))
+
+
 def filled(image: Image.Image, mask: Image.Image) -> Image.Image:
     """The picture with what the mask covers filled by the colours around it, RGB."""
     rest = _rest(image, mask)

@@ -4,7 +4,7 @@ The page shows them as A1111 does, as entries "Label: value" whose label is the 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from modules.core.errors import InputError, nearest, short
@@ -76,18 +76,22 @@ _UNSAID = {
 _VERSION = re.compile(r"v(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:-(\d{1,6}))?")
 
 
-def overrides(fields: Mapping[str, str], settings: Settings, prompts: str = "") -> dict[str, Any]:
+def overrides(
+    fields: Mapping[str, str], settings: Settings, prompts: str = "", skip: Collection[str] = ()
+) -> dict[str, Any]:
     """Option -> value for every option that the infotext's fields want otherwise than `settings` have it, as A1111 finds them.
 
-    `prompts`, the prompt and negative prompt, decide whether the mode of emphasis and A1111's old prompt editing matter.
+    `prompts`, the prompt and negative prompt, decide whether the mode of emphasis and A1111's old prompt editing matter. `skip`: keys that count neither
+    for what they say nor for what they leave unsaid.
     Values that a setting cannot take are passed over. The checkpoint and what a request has a field for are not among them.
     """
     unsaid = {**_UNSAID, **({"Emphasis": "Original"} if re.search(r"[(\[]", prompts) else {})}
-    wanted = {**unsaid, **_of_old_versions(fields, prompts), **fields}
     current = settings.flat()
+    old = _of_old_versions(fields, prompts) if current["auto_backcompat"] else {}
+    wanted = {**unsaid, **old, **fields}
     found: dict[str, Any] = {}
     for key, option in _OPTIONS.items():
-        if key in wanted and option in current:
+        if key in wanted and key not in skip and option in current:
             try:
                 value = settings.changed({option: wanted[key]}).flat()[option]
             except InputError:

@@ -1,11 +1,14 @@
 """The engine with the built-in scripts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from modules.engine import build
 from modules.engine.engine import Engine
 from modules.engine.scripts import Script
+from modules.plugins.extensions import Extension
 from modules.scripts.alternative import Alternative
+from modules.scripts.extending import extended
 from modules.scripts.loopback import Loopback
 from modules.scripts.matrix import PromptMatrix
 from modules.scripts.outpainting import PoorMansOutpainting
@@ -24,6 +27,8 @@ def built_in() -> tuple[Script, ...]:
     )
 
 
-def build_engine(**arguments: Any) -> Engine:
-    """As `modules.engine.build.build_engine`, with every built-in script."""
-    return build.build_engine(**arguments, scripts=built_in())
+def build_engine(*, extensions: Sequence[Extension] = (), **arguments: Any) -> Engine:
+    """As `modules.engine.build.build_engine`, with every built-in script and what the extensions add."""
+    scripts = built_in()
+    more, hooks = extended(extensions, [script.title for script in scripts])
+    return build.build_engine(**arguments, scripts=(*scripts, *more), hooks=hooks)

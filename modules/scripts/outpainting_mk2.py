@@ -123,6 +123,8 @@ class OutpaintingMk2(Script):
         api.expect(request.n_iter * len(sides))
         given, infotext = [], ""
         for number in range(request.n_iter):
+            if api.ending():
+                break
             seed = min(api.seed + number * request.batch_size, MAX_SEED - request.batch_size + 1)
             images, drawn = [old] * request.batch_size, []
             done = True

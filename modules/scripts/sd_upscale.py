@@ -55,9 +55,9 @@ class SDUpscale(Script):
             )
         api.expect(batches * request.n_iter)
         for number in range(request.n_iter):
-            self._draw(request, image, laid, api, api.seed + number, notes)
-            if api.stopped:
+            if api.ending():
                 break
+            self._draw(request, image, laid, api, api.seed + number, notes)
 
     def _draw(
         self, request: Img2ImgRequest, image: Image.Image, laid: Tiling, api: EngineAPI, seed: int, notes: Values

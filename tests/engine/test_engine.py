@@ -11,7 +11,7 @@ from modules.core.settings import Settings
 from modules.images.encode import read_infotext
 from modules.images.infotext import parse_infotext, to_request_values
 from modules.jobs.executors.base import Cancel
-from modules.requests.catalogue import SHIPPED, Catalogue
+from modules.requests.catalogue import SHIPPED, Catalogue, HardwareEntry
 from modules.requests.events import Done, Failed, ImageReady, Loading, Order, Preview, Progress
 from modules.requests.txt2img import make_request
 from modules.scripts.build import build_engine
@@ -97,6 +97,14 @@ def test_interrupt_hands_over_what_there_is_and_stops(engine):
     assert [(e.index, e.incomplete) for e in pictures(events)] == [(0, True)]
 
 
+def test_finish_ends_with_the_whole_batch(engine):
+    events = run(engine, n_iter=3, batch_size=2, cancel=Wishes("finish", 3))
+    assert events[-1].stopped
+    assert [(e.index, e.incomplete) for e in pictures(events)] == [(0, False), (1, False)]
+    events = run(engine, n_iter=1, cancel=Wishes("finish", 3))
+    assert not events[-1].stopped  # nothing is missing
+
+
 def test_skip_goes_on_with_the_next_batch(engine):
     events = run(engine, n_iter=3, cancel=Wishes("skip", 3))
     assert not events[-1].stopped
@@ -123,4 +131,5 @@ def test_full_preview(engine):
 
 
 def test_shipped_catalogue_is_what_the_engine_publishes(engine):
-    assert Catalogue.model_validate_json(SHIPPED.read_bytes()) == engine.catalogue
+    assert engine.catalogue.hardware == HardwareEntry(precision="float32")
+    assert Catalogue.model_validate_json(SHIPPED.read_bytes()) == engine.catalogue.model_copy(update={"hardware": None})

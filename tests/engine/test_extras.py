@@ -14,6 +14,8 @@ from modules.core.paths import Paths
 from modules.core.settings import Settings
 from modules.engine.build import build_engine
 from modules.engine.engine import Engine
+from modules.engine.extras import with_existing
+from modules.engine.postprocess import Piece
 from modules.images.encode import read_infotext
 from modules.jobs.executors.base import Cancel
 from modules.requests.events import Done, Failed, ImageReady, Order, Progress, Warned
@@ -50,6 +52,7 @@ def run(
     done: set[int] | None = None,
     cancel: Cancel | None = None,
     format: str = "png",
+    options: dict[str, Any] | None = None,
     **values: Any,
 ) -> list[Any]:
     images = tuple(Picture.of(file) for file in files)
@@ -58,7 +61,7 @@ def run(
         job="t",
         request=request,
         seed=0,
-        options=Settings().flat() | {"samples_format": format},
+        options=Settings().changed({"samples_format": format, **(options or {})}).flat(),
         done=frozenset(done or ()),
     )
     return list(engine.run(order, cancel or Cancel()))
@@ -223,3 +226,28 @@ def test_what_no_memory_holds_is_refused_before(engine, monkeypatch):
 def test_wrong_requests(values, words):
     with pytest.raises(InputError, match=words):
         make_extras_request(values)
+
+
+def test_operations_come_in_the_order_that_the_setting_says(engine):
+    wanted = {"upscaler_1": "Lanczos", "upscaling_resize": 2, "flipped_copies": ["Horizontal"], "autosized_crop": {}}
+    files = png(600, 300)
+    plain = pictures(run(engine, files, **wanted))
+    order = {"postprocessing_operation_order": ["Auto-sized crop", "nothing", "Create flipped copies"]}
+    changed = pictures(run(engine, files, options=order, **wanted))
+    assert len(plain) == len(changed) == 2
+    cut = plain[0].size
+    assert max(cut) <= 768, "cut last"
+    assert [image.size for image in changed] == [(2 * (cut[0]), 2 * cut[1])] * 2, "cut first, then made larger"
+
+
+@pytest.mark.parametrize(("action", "caption"), [
+    ("Ignore", "a red cat"), ("Keep", "mine"), ("Prepend", "mine a red cat"), ("Append", "a red cat mine"),
+])  # fmt: skip
+def test_captions_that_are_there(tmp_path, action, caption):
+    beside = tmp_path / "cat.txt"
+    piece = Piece(image=Image.new("RGB", (8, 8)), name="cat.png", target=(8, 8), caption="a red cat")
+    assert with_existing(piece, beside, action).caption == "a red cat", "there is none"
+    beside.write_text(" mine\n")
+    assert with_existing(piece, beside, action).caption == caption
+    bare = Piece(image=piece.image, name="cat.png", target=(8, 8))
+    assert with_existing(bare, beside, action).caption is None, "no captions are made"

@@ -28,7 +28,7 @@ def run(tmp_path_factory):
         (data / "models" / folder).mkdir()
     save_file(style_tensors(), data / "models" / "ControlNet" / "style.safetensors")
     save_file(style_tensors(32), data / "models" / "ControlNet" / "narrow.safetensors")
-    save_file(style_tensors(width=128), data / "models" / "ControlNet" / "unseen.safetensors")
+    save_file(style_tensors(width=96), data / "models" / "ControlNet" / "unseen.safetensors")
     save_file(tensors_of(tiny_vision(projection=POOLED)), data / "models" / "clip_vision" / "tiny.safetensors")
     engine = build_engine(paths=Paths(data=data), use_cpu=True)
 
@@ -103,7 +103,7 @@ def test_the_infotext_names_the_preprocessor(run):
     [
         ({"module": "revision_clipvision"}, "tiny", "for Stable Diffusion XL; .* Stable Diffusion 1.x"),
         ({"model": "narrow"}, "tiny", "words are 32 wide; the U-Net of .tiny. reads words of 64"),
-        ({"model": "unseen"}, "tiny", "needs a CLIP vision network of width 128"),
+        ({"model": "unseen"}, "tiny", "needs a CLIP vision network of width 96"),
     ],
 )
 def test_what_does_not_go_together_is_refused(run, unit, checkpoint, said):

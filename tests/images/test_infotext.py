@@ -58,7 +58,7 @@ def as_read(text: str) -> str:
     return "\n".join(line.strip() for line in text.split("\n")).lstrip("\n")
 
 
-def test_round_trip_of_any_text():
+def test_D1_round_trip_of_any_text():
     source = random.Random(7)
     for _ in range(3000):
         prompt, negative = some_text(source), some_text(source)
@@ -111,7 +111,7 @@ def test_nothing_is_raised_on_any_text():
     ],
     ids=range(13),
 )
-def test_long_hostile_text_is_walked_through_once(text, monkeypatch):
+def test_A17_hostile_infotext_is_walked_through_once(text, monkeypatch):
     """Counts what is looked at, as a clock would be fooled by a busy machine: the position in the line only ever grows."""
     from modules.images import infotext
 

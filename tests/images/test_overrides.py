@@ -94,6 +94,16 @@ def test_old_versions(version, prompts, found):
     assert set(of(f"Version: {version}", prompts=prompts)) == found
 
 
+def test_old_versions_count_only_where_that_is_wanted():
+    assert of("Version: v1.5.2", PLAIN.changed({"auto_backcompat": False}), "[a:b:0.5]") == {}
+
+
+def test_keys_that_are_passed_over():
+    now = PLAIN.changed({"CLIP_stop_at_last_layers": 2})
+    assert overrides({"Clip skip": "3", "ENSD": "5"}, now, skip=("Clip skip",)) == {"eta_noise_seed_delta": 5}
+    assert overrides({"Clip skip": "3"}, now) == {"CLIP_stop_at_last_layers": 3}
+
+
 def test_old_samplers_and_refiners():
     assert of("Sampler: DDIM, Version: v1.5.0") == {"pad_cond_uncond_v0": True, "use_downcasted_alpha_bar": True}
     refined = of("Refiner: x, Version: v1.7.0")

@@ -156,7 +156,7 @@ def test_any_prompt_makes_one_short_part_of_a_path():
         assert name.isprintable()
 
 
-def test_numbers_go_on(tmp_path):
+def test_D4_numbers_go_on(tmp_path):
     assert next_number(tmp_path / "nope") == 0
     assert next_number(tmp_path) == 0
     for name in ("00000-1.png", "00007-x.png", "foreign.png", "100000-9.png", "²-1.png", "9999999999-x.png"):
@@ -165,12 +165,12 @@ def test_numbers_go_on(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["", *CODE, "modules/core", "./webui/../webui"])
-def test_no_pictures_into_the_program(tmp_path, part):
+def test_F7_no_pictures_into_the_program(tmp_path, part):
     with pytest.raises(InputError, match="holds the program"):
         output_folder(Paths(data=tmp_path), str(ROOT / part))
 
 
-def test_no_pictures_into_the_program_by_a_link(tmp_path):
+def test_F7_no_pictures_into_the_program_by_a_link(tmp_path):
     (tmp_path / "link").symlink_to(ROOT / "modules")
     with pytest.raises(InputError, match="holds the program"):
         output_folder(Paths(data=tmp_path), "link/x")

@@ -149,7 +149,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_takes_linear_time(name):
+def test_A17_hostile_prompts_take_linear_time(name):
     text = HOSTILE[name]
     assert min(seconds_to_read(text) for _ in range(3)) < 0.2
 

@@ -10,7 +10,7 @@ from PIL import Image
 from modules.core.paths import Paths
 from modules.core.settings import Settings
 from modules.images.infotext import parse_infotext
-from modules.jobs.executors.base import Cancel
+from modules.jobs.executors.base import Cancel, Wish
 from modules.requests.events import FIRST_WORK, Done, Failed, ImageReady, Order, Progress, Warned
 from modules.requests.img2img import make_img2img_request
 from modules.requests.txt2img import make_request
@@ -89,7 +89,7 @@ def told(event):
     return parse_infotext(event.infotext).fields
 
 
-def stopping(count):
+def stopping(count, wish: Wish = "interrupt"):
     """A wish to stop once so many pictures are there, and what watches for it."""
     cancel, seen = Cancel(), []
 
@@ -97,7 +97,7 @@ def stopping(count):
         if isinstance(event, ImageReady):
             seen.append(event)
             if len(seen) == count:
-                cancel.ask("interrupt")
+                cancel.ask(wish)
 
     return {"cancel": cancel, "on_event": watch}
 
@@ -191,6 +191,14 @@ def test_an_interrupted_upscale_hands_over_what_there_is(run):
     corner = np.asarray(opened(result))[64:, 64:]
     large = gradient().resize((128, 128), Image.Resampling.LANCZOS)
     assert (corner == np.asarray(large)[64:, 64:]).all(), "what is not drawn is as the upscaler left it"
+
+
+@pytest.mark.parametrize("script", [(UPSCALE, None, 0, "Lanczos", 2), (MK2, None, 64, 4, ["right", "down"], 1, 0.05)])
+def test_finishing_makes_the_picture_in_work_whole(run, script):
+    events = run(*script, n_iter=3, **stopping(1, "finish"))
+    (result,) = shown(events)
+    assert opened(result).size == (128, 128) and not result.incomplete
+    assert events[-1].stopped
 
 
 def test_poor_mans_outpainting(run):

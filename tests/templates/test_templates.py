@@ -7,7 +7,7 @@ import pytest
 
 from modules.core.paths import Paths
 from modules.core.settings import Settings
-from modules.library.wildcards import Wildcards, WildcardSet
+from modules.library.wildcards import MOST_BYTES, Wildcards, WildcardSet
 from modules.requests.txt2img import Txt2ImgRequest, make_request
 from modules.templates.choosing import CYCLE, EVERY, Chooser, Odometer
 from modules.templates.expand import Expander
@@ -31,6 +31,10 @@ OPTIONS = Settings().flat()
 
 def expand(text, seed=1, position=0, usual="~", odometer=None):
     return Expander(WORDS).expand(text, Chooser(seed, position, odometer or Odometer(), usual))
+
+
+def expand_with(words, text):
+    return Expander(words).expand(text, Chooser(1, 0, Odometer()))
 
 
 def every(text):
@@ -137,7 +141,7 @@ def test_samplers():
     assert found == ["ac", "ad", "bc", "bd"]
 
 
-def test_what_leads_on_without_end_is_cut_and_told():
+def test_F11_what_leads_on_without_end_is_cut_and_told():
     for text in ("__loop__", "__double__", "__one__", "${x=${x}}${x}"):
         expander = Expander(WORDS)
         started = time.monotonic()
@@ -287,6 +291,35 @@ def test_files(tmp_path):
     assert [text for _, text in wildcards.look(f"{other}\nnowhere").values("hair")] == ["black", "blond", "red"]
     (folder / "hair.txt").write_text("grey, new\n", "utf-8")
     assert [text for _, text in wildcards.look().values("hair")] == ["grey, new"]
+
+
+TOLD = ("../../config", "../../../config", "/etc/passwd", "deep/../../../config")
+UNTOLD = ("..\\..\\config", "~/x", "C:/x", "../*", "*/../**")  # such as may stand in any prompt
+
+
+@pytest.mark.parametrize("name", [*TOLD, *UNTOLD])
+def test_F11_names_that_would_lead_elsewhere_stay_text(tmp_path, name):
+    folder = tmp_path / "data" / "models" / "wildcards"
+    folder.mkdir(parents=True)
+    (folder / "hair.txt").write_text("blond\n")
+    for place in (tmp_path, tmp_path / "data", tmp_path / "data" / "models"):
+        (place / "config.txt").write_text("a secret\n")
+    expander = Expander(Wildcards(Paths(data=tmp_path / "data")).look())
+    assert expander.expand(f"a __{name}__ b", Chooser(1, 0, Odometer())) == f"a __{name}__ b"
+    assert not TOLD.count(name) or f"There is no wildcard __{name}__: it stays as text." in " ".join(expander.warnings)
+    assert expander.expand("__**__", Chooser(1, 0, Odometer())) == "blond"
+
+
+def test_F11_a_list_of_ten_megabytes_is_read_and_a_larger_one_left_out(tmp_path, caplog):
+    folder = tmp_path / "models" / "wildcards"
+    folder.mkdir(parents=True)
+    (folder / "many.txt").write_text("".join(f"word {n:094}\n" for n in range(100_000)))
+    with (folder / "sparse.txt").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    found = Wildcards(Paths(data=tmp_path)).look()
+    assert found.names() == ["many"] and len(found.values("many")) == 100_000
+    assert expand_with(found, "__many__").startswith("word 0")
+    assert "sparse.txt: no wildcards are taken from it: it is larger than 32 MB" in caplog.text
 
 
 def test_large_files(tmp_path):
