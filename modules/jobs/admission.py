@@ -9,7 +9,7 @@ from modules.core.settings import Settings, SettingsFile
 from modules.jobs.checks import check_file, check_size, counted
 from modules.jobs.names import check_control, check_detail, check_faces
 from modules.jobs.scripts import check_hires, check_script
-from modules.jobs.writer import OUTPUTS, gallery_folders, output_folder
+from modules.jobs.writer import EVERYWHERE, OUTPUTS, gallery_folders, output_folder
 from modules.library.checkpoints import Checkpoints
 from modules.library.controls import ControlFiles
 from modules.library.detectors import DetectorFiles
@@ -88,8 +88,8 @@ class Admission:
         found = dict(options)
         if isinstance(name := found.get("sd_model_checkpoint"), str) and name:
             found["sd_model_checkpoint"] = self._known.checkpoints.find(name).name
-        for option in OUTPUTS:
-            if isinstance(folder := found.get(option), str):
+        for option in (*OUTPUTS, "outdir_init_images"):
+            if isinstance(folder := found.get(option), str) and (folder or option not in EVERYWHERE):
                 output_folder(self._known.paths, folder, option)
         if isinstance(upscaler := found.get("upscaler_for_img2img"), str):
             self._known.extras.upscalers.find(upscaler, "upscaler_for_img2img")

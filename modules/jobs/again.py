@@ -46,11 +46,22 @@ def request_of(found: Metadata, service: JobService) -> tuple[Txt2ImgRequest, li
         options["forge_additional_modules"] = modules
     if name := _checkpoint(parsed, service, warnings):
         options[CHECKPOINT] = name
+    _drop_unknown_vae(options, service, warnings)
     values = to_request_values(parsed)
     if values.pop("control", None):
         warnings.append("It was made with ControlNet pictures, which it does not hold; it is made without them.")
     plain = {"save_images": False, "dynamic_prompts": False}  # its prompt is filled in already
     return make_request({**values, **plain, "override_settings": options}), warnings
+
+
+def _drop_unknown_vae(options: dict[str, Any], service: JobService, warnings: list[str]) -> None:
+    if "sd_vae" not in options:
+        return
+    chosen = options.get(CHECKPOINT) or service.settings.current.stable_diffusion.sd_model_checkpoint
+    try:
+        service.library.vaes.choose(options["sd_vae"], service.checkpoints.find(chosen))
+    except UnknownName:
+        warnings.append(f"The VAE {short(options.pop('sd_vae'))} is not here: the chosen one is used instead.")
 
 
 def _checkpoint(parsed: Infotext, service: JobService, warnings: list[str]) -> str | None:

@@ -1,8 +1,13 @@
 """What this run of the program has done so far, in numbers: pictures, their seconds, the starts of the engine."""
 
+import contextlib
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+
+from modules.core.errors import AtelierError
+from modules.jobs.store import ENDED, JobStore
+from modules.requests.events import is_picture
 
 BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 900)
 """Upper bounds in seconds of a picture."""
@@ -29,6 +34,14 @@ class Figures:
         """The engine has come up."""
         with self._lock:
             self._starts += 1
+
+    def note_end(self, store: JobStore, job_id: str) -> None:
+        """What became of that job, if it is over."""
+        with contextlib.suppress(AtelierError):
+            job = store.get(job_id)
+            if job and job.state in ENDED and job.started and job.ended:
+                pictures = sum(is_picture(image.position) for image in store.images(job_id))
+                self.note_job(job.kind, job.state, max(job.ended - job.started, 0.0), pictures)
 
     def note_job(self, kind: str, state: str, seconds: float, pictures: int) -> None:
         """A job of that kind is over; it made so many pictures in that time."""

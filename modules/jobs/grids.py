@@ -1,15 +1,31 @@
 """The grid of a job's pictures, as A1111 puts it before them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from modules.core.errors import InputError, NotFound
+from modules.core.errors import AtelierError, InputError, NotFound
 from modules.core.settings import Settings
 from modules.images.encode import encode_image, grid_format
 from modules.images.grids import columns_of, make_grid
 from modules.images.reading import decoded
-from modules.jobs.store import Image, Job
-from modules.requests.events import FIRST_GRID, ImageReady
+from modules.jobs.store import Image, Job, JobStore
+from modules.jobs.writer import Writer
+from modules.requests.events import FIRST_GRID, Done, ImageReady, is_picture
 from modules.requests.generation import MAX_SIDE, GenerationRequest
+
+
+def with_grid(done: Done, job: Job, settings: Settings, store: JobStore, writer: Writer) -> tuple[Done, str | None]:
+    """Save the grid of the job's pictures, and tell in its info where these begin; and why the grid could not be saved, if so."""
+    hidden, trouble = [*done.info.get("hidden", ())], None
+    try:
+        grid = plain_grid(job, settings, [image for image in store.images(job.id) if is_picture(image.position)])
+        trouble = writer.save(job, settings, grid) if grid else None
+        if grid and not settings.grids.return_grid:
+            hidden.append(grid.index)
+    except AtelierError as error:
+        trouble = error.message
+    grids = [image for image in store.images(job.id) if image.position < 0 and image.position not in hidden]
+    return replace(done, info={**done.info, "hidden": hidden, "index_of_first_image": len(grids)}), trouble
 
 
 def plain_grid(job: Job, settings: Settings, images: Sequence[Image]) -> ImageReady | None:
@@ -37,6 +53,12 @@ def plain_grid(job: Job, settings: Settings, images: Sequence[Image]) -> ImageRe
         raise InputError(
             "n_rows",
             f"The grid is not made: it would be {across} x {down} pixels, at most {MAX_SIDE} a side are possible.",
+        )
+    if across * down > grids.img_max_size_mp * 1e6:
+        raise InputError(
+            "img_max_size_mp",
+            f"The grid is not made: it would have {across * down / 1e6:.1f} megapixels, and img_max_size_mp is "
+            f"{grids.img_max_size_mp:g}. Raise that setting.",
         )
     sheet = make_grid(pictures, columns, background=grids.grid_background_color)
     infotext = images[0].infotext

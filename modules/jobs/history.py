@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modules.core.database import Database
 from modules.core.errors import NotFound, StorageError
+from modules.core.faults import fault
 
 KEPT = 1000
 """Pairs of one user, those that are pinned aside; the oldest go."""
@@ -36,7 +37,7 @@ class PromptHistory:
     """Safe to use from several threads. All methods raise StorageError for a database that cannot be written."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, SCHEMA, "The prompt history")
+        self._db = Database(path, SCHEMA, "The prompt history", mends=False)  # the job store has done that
 
     def close(self) -> None:
         """Close the database; the history is of no use afterwards."""
@@ -50,6 +51,7 @@ class PromptHistory:
             return
         at = time.time() if used is None else used
         with self._db.change() as db:
+            fault("history.write")
             known = db.execute(
                 "SELECT id FROM prompts WHERE user=? AND prompt=? AND negative_prompt=?",
                 (user, prompt, negative_prompt),

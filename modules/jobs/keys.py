@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from modules.core.errors import InputError, short
 
 FIELD = "Idempotency-Key"
+JOB_ID = re.compile(r"[A-Za-z0-9_()\-]{1,100}")
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -24,6 +25,15 @@ class Key:
     text: str
     digest: str
     seconds: float
+
+
+def check_id(job_id: str | None) -> None:
+    """Raise InputError for an id that a request may not choose."""
+    if job_id is not None and not JOB_ID.fullmatch(job_id):
+        raise InputError(
+            "force_task_id",
+            f"force_task_id is {short(job_id)}: it must be 1 to 100 letters, digits, brackets, - or _.",
+        )
 
 
 def make_key(text: str, route: str, body: str, hours: float) -> Key:

@@ -59,20 +59,28 @@ class Bell:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._count = 0
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._for_all = 0  # the count at the last ring that was not for one job
+        self._for_one: dict[str, int] = {}  # since then, of jobs
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = set()
 
     @property
     def count(self) -> int:
         """How often it has rung."""
         return self._count
 
-    def ring(self) -> None:
-        """Something has changed."""
+    def ring(self, job: str | None = None) -> None:
+        """Something has changed; of that job alone, if one is named."""
         with self._condition:
             self._count += 1
+            if job is None:
+                self._for_all = self._count
+                self._for_one.clear()
+            else:
+                self._for_one[job] = self._count
             self._condition.notify_all()
-            waiting, self._waiting = self._waiting, set()
-        for loop, event in waiting:
+            woken = {entry for entry in self._waiting if job in (None, entry[2])}
+            self._waiting -= woken
+        for loop, event, _ in woken:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
 
@@ -82,12 +90,12 @@ class Bell:
             self._condition.wait_for(lambda: self._count > seen, timeout)
             return self._count
 
-    async def wait_async(self, seen: int, timeout: float) -> int:
-        """`wait` for coroutines."""
+    async def wait_async(self, seen: int, timeout: float, job: str) -> int:
+        """`wait` for coroutines, for what concerns that job."""
         event = asyncio.Event()
-        entry = (asyncio.get_running_loop(), event)
+        entry = (asyncio.get_running_loop(), event, job)
         with self._condition:
-            if self._count > seen:
+            if max(self._for_all, self._for_one.get(job, 0)) > seen:
                 return self._count
             self._waiting.add(entry)
         try:

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from modules.core.errors import InputError, NotFound, short
 from modules.core.settings import Settings
 from modules.core.validation import input_error
+from modules.jobs.forever import Forever
+from modules.jobs.full import FullDisks
 from modules.jobs.store import ENDED, Job, JobStore
 
 EDITABLE = (
@@ -21,7 +23,8 @@ EDITABLE = (
 
 class Queue:
     """Changes under the service's own lock, so that no job starts in the middle of one. `check` raises InputError for a request with names
-    that are not here; `count` gives it as many pictures as its templates have combinations; `ring` tells everyone of a change."""
+    that are not here; `count` gives it as many pictures as its templates have combinations; `ring` tells everyone of a change; `room`
+    raises where no more is taken from a user."""
 
     def __init__(
         self,
@@ -31,12 +34,15 @@ class Queue:
         check: Callable[[Any], Settings],
         count: Callable[[Any], Any],
         ring: Callable[[], None],
+        room: Callable[[str], None],
     ) -> None:
         self._store = store
         self._lock = lock
         self._check = check
         self._count = count
         self._ring = ring
+        self.forever = Forever(store, self.again, room)
+        self.full = FullDisks(ring)
 
     def move(self, job_id: str, place: int) -> None:
         """Put a waiting job at that place (0 is the first) among its user's waiting ones; past the end is the last."""
@@ -98,12 +104,17 @@ class Queue:
             else:
                 wanted = getattr(request, "seed", 0)
                 seed = wanted if wanted >= 0 else random.SystemRandom().randrange(2**32)
-                job_id = self._store.add(user=job.user, request=request, seed=seed, options=job.options).id
+                hook = self._store.calls.hook_of(job_id)
+                added = self._store.add(user=job.user, request=request, seed=seed, options=job.options, hook=hook)
+                job_id = added.id
         self._ring()
         return self._known(job_id)
 
     def pause(self, user: str, wish: bool) -> None:
-        """While a user's jobs are paused, none of them is begun; what runs goes on. It stays so over a restart."""
+        """While a user's jobs are paused, none of them is begun; what runs goes on. It stays so over a restart. They go on with a full disk
+        too."""
+        if not wish:
+            self.full.go_on(user)
         self._store.set_paused(user, wish)
         self._ring()
 

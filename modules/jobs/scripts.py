@@ -9,7 +9,7 @@ from modules.jobs.store import Image
 from modules.library.checkpoints import Checkpoints
 from modules.library.upscalers import UpscalerFiles
 from modules.requests.catalogue import Catalogue
-from modules.requests.events import FIRST_WORK, ImageReady
+from modules.requests.events import FIRST_WORK, ImageReady, is_picture
 from modules.requests.generation import GenerationRequest
 from modules.requests.hires import LATENT_MODES, latent_mode
 from modules.requests.plot import TITLE as PLOT
@@ -56,7 +56,7 @@ def kept_pictures(images: Iterable[Image]) -> tuple[ImageReady, ...]:
     """The pictures of an earlier try, for a script that goes on; those whose files are gone are left out."""
     found = []
     for image in images:
-        if image.position >= 0 and not image.incomplete:
+        if (is_picture(image.position) or image.position >= FIRST_WORK) and not image.incomplete:
             with contextlib.suppress(OSError):
                 data = image.path.read_bytes()
                 found.append(ImageReady(index=image.position, data=data, infotext=image.infotext, seed=image.seed))

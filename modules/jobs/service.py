@@ -4,44 +4,57 @@ import contextlib
 import logging
 import os
 import random
-import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from modules.core.errors import AtelierError, EngineDied, InputError, NotFound, short
+from modules.core.errors import AtelierError, EngineDied, InputError, NotFound
+from modules.core.faults import fault
 from modules.core.files import remove_leftovers
 from modules.core.paths import Paths
 from modules.core.policy import HOME, Policy
 from modules.core.settings import Settings, SettingsFile
 from modules.core.user import User
 from modules.jobs.admission import Admission, Known
+from modules.jobs.calls import Hook
 from modules.jobs.desk import Desk
 from modules.jobs.errands import Errands
 from modules.jobs.executors.base import Cancel, Executor, Wish
-from modules.jobs.fairness import check_room
+from modules.jobs.fairness import check_room, check_taken
 from modules.jobs.figures import Figures
-from modules.jobs.grids import plain_grid
+from modules.jobs.grids import with_grid
 from modules.jobs.history import PromptHistory
-from modules.jobs.keys import Key
+from modules.jobs.keys import Key, check_id
 from modules.jobs.live import Bell, Live
+from modules.jobs.meaning import MeaningSearch
+from modules.jobs.orders import order_of, settings_of
 from modules.jobs.queue import Queue
-from modules.jobs.scripts import kept_pictures, shown
-from modules.jobs.store import ENDED, Image, Job, JobStore
+from modules.jobs.scripts import shown
+from modules.jobs.store import ENDED, Image, Job, JobStore, Ticket
+from modules.jobs.tidy import Tidy
 from modules.jobs.turns import Turns
+from modules.jobs.webhooks import Webhooks
 from modules.jobs.writer import Writer, album_of, outputs_of
 from modules.library.checkpoints import Checkpoints
 from modules.library.library import Library
+from modules.library.meaning_files import MeaningFiles
 from modules.requests.catalogue import Catalogue, keep_catalogue, read_catalogue
-from modules.requests.events import CopyReady, Done, Event, Failed, ImageReady, Order, Warned
+from modules.requests.events import (
+    FIRST_MAP,
+    CopyReady,
+    Done,
+    Event,
+    Failed,
+    ImageReady,
+    MapReady,
+    Warned,
+)
 from modules.requests.kinds import Request
 
 log = logging.getLogger(__name__)
 
 MAX_TRIES = 2
-JOB_ID = re.compile(r"[A-Za-z0-9_()\-]{1,100}")
 
 
 class JobService:
@@ -56,6 +69,7 @@ class JobService:
         executor: Executor,
         library: Library | None = None,
         policy: Policy = HOME,
+        local_webhooks: bool = False,
     ) -> None:
         self.policy = policy
         self.paths = paths
@@ -73,8 +87,10 @@ class JobService:
         self.errands = Errands(self.bell.ring)
         self.figures = Figures()
         self.engine_ready = False
+        self.on_ready: Callable[[], None] = lambda: None
         self.album = album_of(paths, settings)
-        self._writer = Writer(paths, self.store, self.album)
+        self.meaning = MeaningSearch(self.album, MeaningFiles(paths), self.errands.ask, self._free)
+        self.webhooks = Webhooks(self.store, allow_local=local_webhooks)
         self._executor = executor
         self._live: Live | None = None
         self._cancel = Cancel()
@@ -85,9 +101,12 @@ class JobService:
             check=self.admission.settings_for,
             count=self.admission.counted,
             ring=self.bell.ring,
+            room=lambda user: check_taken(self.store.tickets(), user, self.policy, self.paths.data),
         )
         self._skipped: tuple[str, int] | None = None
-        self._turns = Turns(self.store)
+        self._writer = Writer(paths, self.store, self.album, self.queue.full)
+        self._tidy = Tidy(paths, self.store, settings)
+        self._turns = Turns(self.store, self.queue.full)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
 
@@ -99,12 +118,15 @@ class JobService:
         if interrupted:
             for folder in (self.paths.cache, *outputs_of(self.paths, interrupted)):
                 remove_leftovers(folder)
-        self._writer.prune(time.time() - self.settings.current.system.results_keep_days * 86400)
+        self.queue.forever.take_up()
+        self._tidy.look()
         self.library.hold("engine")  # which reads a checkpoint first of all
         self._executor.start(self._on_catalogue)
         self._thread.start()
         self.library.start()
         self.album.start()
+        self.meaning.start()
+        self.webhooks.start()
 
     def close(self) -> None:
         """Stop the worker and the engine; a running job stays in the store and goes on at the next start."""
@@ -115,26 +137,31 @@ class JobService:
         if self._thread.is_alive():
             self._thread.join(10)
         self.library.close()
+        self.meaning.close()
         self.album.close()
+        self.webhooks.close()
         self.prompts.close()
         self.store.close()
 
     # -- for the page and the API --
 
-    def submit(self, request: Request, user: str = "", job_id: str | None = None, key: Key | None = None) -> Job:
+    def submit(
+        self,
+        request: Request,
+        user: str = "",
+        job_id: str | None = None,
+        key: Key | None = None,
+        hook: Hook | None = None,
+    ) -> Job:
         """Check the names in `request`, store the job and answer with it. Raises InputError, QueueFull, StorageError.
 
-        A `key` that the user has sent with this request before answers with the job of then.
+        A `key` that the user has sent with this request before answers with the job of then. `hook`: an address that is told of it.
         """
         if key and (job := self.store.keyed(user, key)):
             return job
         request = self.admission.counted(request)
         settings = self.admission.settings_for(request)
-        if job_id is not None and not JOB_ID.fullmatch(job_id):
-            raise InputError(
-                "force_task_id",
-                f"force_task_id is {short(job_id)}: it must be 1 to 100 letters, digits, brackets, - or _.",
-            )
+        check_id(job_id)
         wanted = getattr(request, "seed", 0)
         seed = wanted if wanted >= 0 else random.SystemRandom().randrange(2**32)
         with self._lock:
@@ -145,7 +172,10 @@ class JobService:
                     "force_task_id", f'force_task_id "{job_id}" is taken by an earlier job. Choose another, or none.'
                 )
             check_room(self.store.tickets(), user, self.policy)
-            job = self.store.add(user=user, request=request, seed=seed, options=settings.flat(), job_id=job_id, key=key)
+            fault("job.accepted")
+            kept = {"seed": seed, "options": settings.flat(), "job_id": job_id, "key": key, "hook": hook}
+            job = self.store.add(user=user, request=request, **kept)
+        fault("job.stored")
         self.bell.ring()
         return job
 
@@ -156,6 +186,15 @@ class JobService:
     def processes(self) -> list[int]:
         """The ids of this process and the engine's."""
         return [pid for pid in (os.getpid(), self._executor.pid) if pid is not None]
+
+    def _free(self) -> bool:
+        """Whether the engine has nothing else to do than to look at the gallery's pictures."""
+        return self.engine_ready and self.settings.current.gallery.gallery_by_meaning and not self.store.tickets()
+
+    @property
+    def engine_runs(self) -> bool:
+        """Whether there is an engine process, ready or not."""
+        return self._executor.pid is not None
 
     def device_memory(self) -> dict[str, Any] | None:
         """The GPU's memory when the last job ended, in A1111's figures; None without one."""
@@ -179,33 +218,35 @@ class JobService:
 
     def position(self, job_id: str) -> int:
         """How many jobs come before this one; 0 when it runs or is over."""
-        waiting = [ticket.id for ticket in self._turns.order(self.store.tickets()) if ticket.state == "queued"]
+        waiting = [ticket.id for ticket in self._turns.now() if ticket.state == "queued"]
         return waiting.index(job_id) + (self._live is not None) if job_id in waiting else 0
 
-    def in_order(self) -> list[Job]:
-        """The running job, then those that wait as they will be taken."""
-        unfinished = self.store.unfinished()
-        waiting = [job for job in unfinished if job.state == "queued"]
-        return [*(job for job in unfinished if job.state == "running"), *self._turns.order(waiting)]
+    def in_order(self, wanted: Callable[[Ticket], bool] = lambda _: True) -> list[Job]:
+        """The running job, then those that wait as they will be taken; those of them that are wanted."""
+        jobs = self.store.some([ticket.id for ticket in self._turns.now() if wanted(ticket)])
+        return [job for job in jobs if job.state not in ENDED]
 
     def ask(self, wish: Wish, job_id: str | None = None) -> None:
-        """Interrupt or skip that job, or the running one; a job that still waits is taken out of the queue."""
+        """Stop or skip that job, or the running one; one that still waits and is to be stopped is taken out of the queue."""
         with self._lock:
             live = self._live
             if live and job_id in (None, live.job):
                 if wish == "skip":
                     self._skipped = live.job, live.progress.batch if live.progress else 0
                 self._cancel.ask(wish)
+                self.bell.ring()
                 return
             job = self.store.get(job_id) if job_id else None
-            if job and job.state == "queued" and wish == "interrupt":
+            if job and job.state == "queued" and wish != "skip":
                 self.store.end(job.id, "stopped", message="Taken out of the queue.")
         self.bell.ring()
 
     def wishes(self) -> set[Wish]:
         """What was asked of the running job and is still to happen."""
         live = self._live
-        found: set[Wish] = {"interrupt"} if live and self._cancel.interrupted else set()
+        found: set[Wish] = set()
+        if live and self._cancel.ending:
+            found.add("interrupt" if self._cancel.interrupted else "finish")
         if live and self._skipped == (live.job, live.progress.batch if live.progress else 0):
             found.add("skip")
         return found
@@ -223,7 +264,7 @@ class JobService:
             yield job
             if job.state in ENDED or self._closing.is_set():
                 return
-            seen = await self.bell.wait_async(seen, every)
+            seen = await self.bell.wait_async(seen, every, job_id)
 
     def wait(self, job_id: str, timeout: float | None = None) -> Job:
         """Block until the job is over (or `timeout` seconds passed) and return it."""
@@ -242,6 +283,7 @@ class JobService:
         while not self._closing.is_set():
             seen = self.bell.count
             try:
+                self._tidy.look()
                 self.errands.run(self._executor, self.settings.current)
                 job = self._next()
                 if job:
@@ -269,6 +311,7 @@ class JobService:
             self._turns.served(job.user)
             self._cancel = Cancel()
             self.store.start(job.id)
+            fault("job.started")
             self._live = Live(job=job.id, started=time.time())
         self.bell.ring()
         try:
@@ -290,40 +333,34 @@ class JobService:
             )
         finally:
             self._live = None
-            self._count(job.id)
+            self.figures.note_end(self.store, job.id)
             self.errands.note_use()
             self.bell.ring()
-
-    def _count(self, job_id: str) -> None:
-        with contextlib.suppress(AtelierError):
-            job = self.store.get(job_id)
-            if job and job.state in ENDED and job.started and job.ended:
-                pictures = sum(image.position >= 0 for image in self.store.images(job_id))
-                self.figures.note_job(job.kind, job.state, max(job.ended - job.started, 0.0), pictures)
+            self.queue.forever.note_end(job.id)
 
     def _consume(self, job: Job) -> None:
-        known = Settings().flat()  # another version may have stored more options, or fewer
-        settings = Settings().changed({name: value for name, value in job.options.items() if name in known})
-        images = self.store.images(job.id)
-        order = Order(
-            job=job.id,
-            request=self.store.whole_request(job),
-            seed=job.seed,
-            options=settings.flat(),
-            done=frozenset(image.position for image in images if not image.incomplete),
-            kept=kept_pictures(images) if getattr(job.request, "script_name", None) else (),
-        )
+        settings = settings_of(job)
+        order = order_of(job, settings, self.store)
         stall = settings.system.engine_stall_seconds
         with contextlib.closing(self._executor.run(order, self._cancel, stall_seconds=stall)) as events:
             self._take(events, job, settings)
 
     def _take(self, events: Iterator[Event], job: Job, settings: Settings) -> None:
+        maps: dict[bytes, int] = {}  # each is shown once, however often the job went by it
         for event in events:
-            if isinstance(event, ImageReady | CopyReady):
+            if isinstance(event, MapReady):
+                if event.data not in maps:
+                    maps[event.data] = FIRST_MAP + len(maps)
+                    if trouble := self._writer.save_map(job, settings, event, maps[event.data]):
+                        self._note(Warned(message=trouble))
+            elif isinstance(event, ImageReady | CopyReady):
                 if trouble := self._writer.write(job, settings, event):
                     self._note(Warned(message=trouble))
             elif isinstance(event, Done):
-                event = self._with_grid(job, settings, event)
+                event, trouble = with_grid(event, job, settings, self.store, self._writer)
+                if trouble:
+                    self._note(Warned(message=trouble))
+                fault("job.end")
                 warnings = self._live.warnings if self._live else ()
                 self.store.end(
                     job.id, "stopped" if event.stopped else "done", message=" ".join(warnings) or None, info=event.info
@@ -332,22 +369,7 @@ class JobService:
                 self.store.end(job.id, "failed", message=event.message, info={"kind": event.kind, "field": event.field})
             else:
                 self._note(event)
-            self.bell.ring()
-
-    def _with_grid(self, job: Job, settings: Settings, done: Done) -> Done:
-        """Save the grid of the job's pictures, and tell in its info where these begin."""
-        hidden = [*done.info.get("hidden", ())]
-        try:
-            grid = plain_grid(job, settings, [image for image in self.store.images(job.id) if image.position >= 0])
-            trouble = self._writer.save(job, settings, grid) if grid else None
-            if grid and not settings.grids.return_grid:
-                hidden.append(grid.index)
-        except AtelierError as error:
-            trouble = error.message
-        if trouble:
-            self._note(Warned(message=trouble))
-        grids = [image for image in self.store.images(job.id) if image.position < 0 and image.position not in hidden]
-        return replace(done, info={**done.info, "hidden": hidden, "index_of_first_image": len(grids)})
+            self.bell.ring(job.id)
 
     def _note(self, event) -> None:
         if self._live:
@@ -355,7 +377,7 @@ class JobService:
 
     def _retry_or_park(self, job: Job, reason: str) -> None:
         self.files.remove_leftovers(job.id)
-        if self._cancel.interrupted:
+        if self._cancel.ending:
             self.store.end(job.id, "stopped", message=reason)
         elif job.tries < MAX_TRIES:
             self.store.requeue(job.id)
@@ -368,6 +390,7 @@ class JobService:
 
     def _on_catalogue(self, catalogue: Catalogue) -> None:
         self.engine_ready = True
+        self.on_ready()
         self.figures.note_engine()
         self.library.release("engine")
         if catalogue != self.catalogue:

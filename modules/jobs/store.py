@@ -12,9 +12,13 @@ from typing import Any, Literal
 
 from modules.core.database import Database
 from modules.core.errors import InputError, StorageError
+from modules.jobs.bodies import Bodies
+from modules.jobs.calls import SCHEMA as CALLS
+from modules.jobs.calls import Calls, Hook, forget_user, keep_hooks, note_state
+from modules.jobs.chains import Chains
 from modules.jobs.keys import SCHEMA as KEYS
 from modules.jobs.keys import Key, find_key, keep_key
-from modules.requests.kinds import KINDS, Request, kind_of
+from modules.requests.kinds import Request, kind_of
 from modules.requests.pictures import pictures_of, with_pictures
 
 log = logging.getLogger(__name__)
@@ -37,8 +41,12 @@ CREATE TABLE IF NOT EXISTS pictures (
     job TEXT NOT NULL REFERENCES jobs(id), sha256 TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (job, sha256)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS labels (
     job TEXT PRIMARY KEY REFERENCES jobs(id) ON DELETE CASCADE, name TEXT, bookmarked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS series (begun TEXT PRIMARY KEY, job TEXT NOT NULL UNIQUE) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paused (user TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+
+OUTLINE = "id, number, user, kind, state, tries, submitted, started, ended, message, info"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,16 @@ class JobStore:
     """The database. Safe to use from several threads; one process owns it."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, SCHEMA + KEYS, "The job store")
+        self._db = Database(path, SCHEMA + KEYS + CALLS, "The job store", private=True)
+        self._bodies = Bodies(self._db)
+        self._tickets: tuple[int, list[Ticket]] = (-1, [])
+        self.calls = Calls(self._db)
+        self.chains = Chains(self._db)
+
+    @property
+    def version(self) -> int:
+        """Another one after every change."""
+        return self._db.version
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""
@@ -106,8 +123,9 @@ class JobStore:
         options: dict[str, Any],
         job_id: str | None = None,
         key: Key | None = None,
+        hook: Hook | None = None,
     ) -> Job:
-        """Store a new job as queued, under that key of its user."""
+        """Store a new job as queued, under that key of its user. `hook`: an address that is told of it, beside the settings'."""
         job_id = job_id or uuid.uuid4().hex
         with self._db.change() as db:
             number = db.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM jobs").fetchone()[0]
@@ -127,6 +145,7 @@ class JobStore:
                 row,
             )
             _add_pictures(db, job_id, request)
+            keep_hooks(db, job_id, options, hook)
             if key:
                 keep_key(db, user, key, job_id)
         job = self.get(job_id)
@@ -154,16 +173,26 @@ class JobStore:
                 f'The pictures that job "{job.id}" begins with are no longer kept. Send it again with them.'
             ) from error
 
+    def some(self, ids: Sequence[str]) -> list[Job]:
+        """Those jobs, in that order; ids of none are passed over."""
+        found = {job.id: job for job in self._jobs(f"WHERE id IN ({_places(ids)})", ids)}
+        return [found[job_id] for job_id in ids if job_id in found]
+
     def unfinished(self) -> list[Job]:
         """Queued and running jobs in order of submission."""
         return self._jobs("WHERE state IN ('queued', 'running') ORDER BY number")
 
     def tickets(self) -> list[Ticket]:
         """`unfinished`, without what the jobs are about."""
-        rows = self._db.read(
-            "SELECT id, number, user, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
-        )
-        return [Ticket(**dict(row)) for row in rows]
+        version = self.version
+        known, found = self._tickets
+        if known != version:
+            rows = self._db.read(
+                "SELECT id, number, user, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY number"
+            )
+            found = [Ticket(**dict(row)) for row in rows]
+            self._tickets = version, found
+        return [*found]
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
@@ -216,17 +245,21 @@ class JobStore:
             for table in ("images", "pictures"):
                 db.execute(f"DELETE FROM {table} WHERE job=?", (job_id,))
             db.execute("DELETE FROM jobs WHERE id=?", (job_id,))
+        self._bodies.forget(job_id)
         return [Path(row["path"]) for row in rows]
 
     def disown(self, user: str) -> None:
         """The jobs of that user belong to nobody who could come by the same name."""
         with self._db.change() as db:
             db.execute("DELETE FROM keys WHERE user=?", (user,))
+            forget_user(db, user)
             db.execute("UPDATE jobs SET user='(' || user || ')' WHERE user=? COLLATE NOCASE", (user,))
 
     def start(self, job_id: str) -> None:
         """The job is running: one more try."""
-        self._db.write("UPDATE jobs SET state='running', tries=tries+1, started=? WHERE id=?", (time.time(), job_id))
+        with self._db.change() as db:
+            db.execute("UPDATE jobs SET state='running', tries=tries+1, started=? WHERE id=?", (time.time(), job_id))
+            note_state(db, job_id)
 
     def requeue(self, job_id: str, *, forget_try: bool = False) -> None:
         """Back into the queue, at its old place."""
@@ -234,10 +267,12 @@ class JobStore:
 
     def end(self, job_id: str, state: State, *, message: str | None = None, info: dict[str, Any] | None = None) -> None:
         """The job is over."""
-        self._db.write(
-            "UPDATE jobs SET state=?, ended=?, message=?, info=? WHERE id=?",
-            (state, time.time(), message, json.dumps(info or {}), job_id),
-        )
+        with self._db.change() as db:
+            db.execute(
+                "UPDATE jobs SET state=?, ended=?, message=?, info=? WHERE id=?",
+                (state, time.time(), message, json.dumps(info or {}), job_id),
+            )
+            note_state(db, job_id)
 
     def revive(self, job_id: str) -> None:
         """A job that was over waits again, behind all others and with its tries before it; its pictures stay."""
@@ -256,6 +291,7 @@ class JobStore:
         with self._db.change() as db:
             db.execute("UPDATE jobs SET request=?, seed=? WHERE id=?", (request.model_dump_json(), seed, job_id))
             _add_pictures(db, job_id, request)
+        self._bodies.forget(job_id)
 
     def paused(self) -> frozenset[str]:
         """The users whose jobs are not begun."""
@@ -280,19 +316,35 @@ class JobStore:
         """The job's pictures in order."""
         return self._images("WHERE job=? ORDER BY position", (job_id,))
 
+    def images_of(self, ids: Sequence[str]) -> dict[str, list[Image]]:
+        """`images` of each of those jobs."""
+        found: dict[str, list[Image]] = {job_id: [] for job_id in ids}
+        for image in self._images(f"WHERE job IN ({_places(ids)}) ORDER BY job, position", ids):
+            found[image.job].append(image)
+        return found
+
     def image(self, image_id: int) -> Image | None:
         """The picture of that id."""
         found = self._images("WHERE id=?", (image_id,))
         return found[0] if found else None
 
-    def forget_unkept(self, before: float) -> list[Path]:
-        """Drop the rows of pictures that were made without saving before that time, and the pictures that jobs were given which ended
-        before it; the files of the former, to be deleted."""
+    def has_file(self, path: Path) -> bool:
+        """Whether that file is a picture of some job."""
+        return bool(self._db.read("SELECT 1 FROM images WHERE path=? LIMIT 1", (str(path),)))
+
+    def unkept(self) -> list[Image]:
+        """The pictures that jobs made without saving them, of jobs that are over, newest first."""
+        over = f"job IN (SELECT id FROM jobs WHERE state IN ({_places(ENDED)}))"
+        return self._images(f"WHERE kept=0 AND {over} ORDER BY made DESC", ENDED)
+
+    def forget_images(self, ids: Sequence[int]) -> None:
+        """Drop the rows of those pictures."""
         with self._db.change() as db:
-            rows = db.execute("SELECT path FROM images WHERE kept=0 AND made<?", (before,)).fetchall()
-            db.execute("DELETE FROM images WHERE kept=0 AND made<?", (before,))
-            db.execute("DELETE FROM pictures WHERE job IN (SELECT id FROM jobs WHERE ended<?)", (before,))
-        return [Path(row["path"]) for row in rows]
+            db.executemany("DELETE FROM images WHERE id=?", [(number,) for number in ids])
+
+    def forget_given(self, before: float) -> None:
+        """Drop the pictures that jobs were given which ended before that time."""
+        self._db.write("DELETE FROM pictures WHERE job IN (SELECT id FROM jobs WHERE ended<?)", (before,))
 
     def forget_from(self, job_id: str, position: int) -> list[Path]:
         """Drop the rows of the job's pictures from that position on; their files, to be deleted."""
@@ -302,11 +354,13 @@ class JobStore:
         return [Path(row["path"]) for row in rows]
 
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
-        rows = self._db.read(f"SELECT * FROM jobs {where}", values)
+        rows = self._db.read(f"SELECT {OUTLINE} FROM jobs {where}", values)
         found = []
         for row in rows:
             try:
-                found.append(_job(row))
+                body = self._bodies.of(row["id"])
+                info = json.loads(row["info"] or "{}")
+                found.append(Job(**{**dict(row), **vars(body), "info": info}))
             except (ValueError, TypeError, KeyError, InputError) as error:
                 log.warning("job %s cannot be read: %s", row["id"], error)
                 if row["state"] not in ENDED:
@@ -337,9 +391,5 @@ def _add_pictures(db: sqlite3.Connection, job_id: str, request: Request) -> None
     )
 
 
-def _job(row: sqlite3.Row) -> Job:
-    values = {key: row[key] for key in row.keys()}  # noqa: SIM118  # sqlite3.Row iterates values
-    values["request"] = KINDS[row["kind"]].model_validate_json(row["request"])
-    values["options"] = json.loads(row["options"])
-    values["info"] = json.loads(row["info"] or "{}")
-    return Job(**values)
+def _places(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))

@@ -1,7 +1,7 @@
 """A stand-in engine for tests about the queue: it does what the prompt, a JSON object, tells it.
 
 pause    seconds between two steps
-wait     "interrupt" or "skip": block before the first step of every batch until that is asked
+wait     "interrupt", "finish" or "skip": block before the first step of every batch until that is asked
 die      at which picture (from 0) to kill its own process
 lost     a sentence: raise EngineDied with it at once
 once     a file: die, or be lost, only if it does not exist, and create it
@@ -67,6 +67,9 @@ class Puppet:
             positions = [batch * request.batch_size + i for i in range(request.batch_size)]
             if order.done.issuperset(positions):
                 continue
+            if cancel.ending:
+                yield Done(info={"steps": request.steps}, stopped=True)
+                return
             skipped = yield from self._steps(batch, order, play, cancel)
             if cancel.interrupted:
                 yield Done(info={"steps": request.steps}, stopped=True)
@@ -85,6 +88,8 @@ class Puppet:
         request = order.request
         yield Progress(batch=batch, batches=request.n_iter, step=0, steps=request.steps)
         while play.get("wait") == "interrupt" and not cancel.interrupted:
+            time.sleep(0.005)
+        while play.get("wait") == "finish" and not cancel.ending:
             time.sleep(0.005)
         if play.get("wait") == "skip":
             while not cancel.take_skip():

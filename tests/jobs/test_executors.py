@@ -88,6 +88,14 @@ def test_interrupt(executor):
     assert events[-1] == Done(info={"steps": 2}, stopped=True)
 
 
+def test_finish(executor):
+    given = order(play(n_iter=3, batch_size=2, wait="finish"))
+    events = events_of(executor, given, ask="finish")
+    assert events == expected(given, ask="finish")
+    assert [e.index for e in events if isinstance(e, ImageReady)] == [0, 1]
+    assert events[-1] == Done(info={"steps": 2}, stopped=True)
+
+
 def test_skip(executor):
     given = order(play(n_iter=2, wait="skip"))
     events = events_of(executor, given, ask="skip")
@@ -254,3 +262,23 @@ def test_real_engine_draws_the_same_in_both(tmp_path):
         executor.close()
     assert found["inline"] == found["process"]
     assert any(isinstance(e, ImageReady) for e in found["inline"])
+
+
+def test_a_pipe_that_is_closed_in_the_middle_of_a_read_is_an_end(monkeypatch):
+    """What multiprocessing raises when another thread closes it then."""
+
+    class Closed:
+        closed = True
+
+        def send(self, _: object) -> None: ...
+
+        def poll(self, _: object) -> bool:
+            return True
+
+        def recv(self) -> object:
+            raise TypeError("'NoneType' object cannot be interpreted as an integer")
+
+    executor = ProcessExecutor("tests.jobs.runners:build_puppet", {})
+    monkeypatch.setattr(executor, "_ensure", Closed)
+    with pytest.raises(EngineDied):
+        next(executor.run(order(play()), Cancel()))

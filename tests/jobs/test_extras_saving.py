@@ -46,6 +46,14 @@ def test_names_and_folders(service):
     assert saved(service, input_dir="in") == ["other/00000.png"]
 
 
+def test_the_upscaler_may_be_in_the_name(service):
+    service.change_options({"use_upscaler_name_as_suffix": True, "outdir_samples": "all"})
+    images = [Picture.of(png())]
+    assert saved(service, images=images, names=["one.jpg"]) == ["all/one-Nearest.png"]
+    assert saved(service, images=images) == ["all/00000-Nearest.png"]
+    assert saved(service, images=images, upscaler_1="None") == ["all/00001.png"]
+
+
 @pytest.mark.parametrize(
     ("values", "field", "words"),
     [

@@ -55,6 +55,19 @@ def test_pictures_that_are_gone_cost_the_grid_alone(tmp_path):
     assert job.message is None
 
 
+def test_grids_have_a_place_of_their_own_and_an_end(tmp_path):
+    with running(tmp_path, puppet_inline(), **ON, outdir_grids="sheets", outdir_samples="all") as service:
+        _, images = drawn(service, n_iter=2)
+        service.change_options({"img_max_size_mp": 0.0001})
+        job, without = drawn(service, n_iter=2)
+    assert images[0].path.is_relative_to(tmp_path / "sheets")
+    assert images[1].path.is_relative_to(tmp_path / "all")
+    assert [image.position for image in without] == [0, 1]
+    assert job.message == (
+        "The grid is not made: it would have 0.0 megapixels, and img_max_size_mp is 0.0001. Raise that setting."
+    )
+
+
 @pytest.mark.parametrize(
     ("count", "rows", "batch", "no_gaps", "columns"),
     [(4, -1, 1, False, 2), (5, -1, 1, False, 3), (5, -1, 1, True, 5), (6, 2, 1, False, 3), (6, 0, 3, False, 2), (1, 9, 1, False, 1)],

@@ -5,6 +5,7 @@ import pytest
 from modules.core.errors import NotFound, StorageError
 from modules.jobs import history as module
 from modules.jobs.history import PromptHistory
+from modules.jobs.store import JobStore
 
 
 @pytest.fixture
@@ -67,3 +68,19 @@ def test_a_damaged_database_is_one_sentence(tmp_path):
     (tmp_path / "jobs.sqlite3").write_bytes(b"no database" * 100)
     with pytest.raises(StorageError, match="prompt history"):
         PromptHistory(tmp_path / "jobs.sqlite3").add("ann", "x", "")
+
+
+def test_C8_it_outlives_damage_to_the_file_that_it_shares(tmp_path):
+    path = tmp_path / "jobs.sqlite3"
+    JobStore(path).close()
+    history = PromptHistory(path)
+    for number in range(300):
+        history.add("ann", f"prompt {number} {'x' * 300}", "")
+    history.close()
+    data = bytearray(path.read_bytes())
+    data[-3 * 4096 : -2 * 4096] = b"x" * 4096
+    path.write_bytes(data)
+    JobStore(path).close()
+    history = PromptHistory(path)
+    assert len(history.list("ann")) > 200
+    history.close()

@@ -13,6 +13,7 @@ from modules.core.errors import InputError, NotFound, QueueFull, StorageError
 from modules.core.paths import Paths
 from modules.core.policy import HOME
 from modules.core.settings import Settings
+from modules.core.user import OWNER
 from modules.jobs import service as service_module
 from modules.jobs.executors.process import ProcessExecutor
 from modules.jobs.store import Job, JobStore
@@ -40,7 +41,7 @@ def test_a_job_and_its_pictures(tmp_path):
     assert all(i.path.is_relative_to(tmp_path / "outputs" / "txt2img-images") for i in images)
 
 
-def test_accepted_means_on_disk(tmp_path):
+def test_C1_accepted_means_on_disk(tmp_path):
     service = make_service(tmp_path, puppet_inline())
     job = service.submit(play(), user="anna")
     other = JobStore(Paths(data=tmp_path).jobs)
@@ -94,7 +95,7 @@ def test_R4_a_job_whose_gpu_was_lost_is_retried_once(tmp_path):
     assert said(always).startswith("The GPU failed. It was tried 2 times.")
 
 
-def test_a_job_that_always_kills_the_engine_is_parked(tmp_path):
+def test_C12_a_job_that_always_kills_the_engine_is_parked(tmp_path):
     with running(tmp_path, puppet_process()) as service:
         bad = service.submit(play(n_iter=3, die=1))
         good = service.submit(play())
@@ -152,6 +153,39 @@ def test_interrupt_of_the_running_job(tmp_path):
         until(lambda: (live := service.live(job.id)) and live.progress, 60)
         service.ask("interrupt")
         assert service.wait(job.id, 60).state == "stopped"
+
+
+def test_interrupt_after_current(tmp_path):
+    with running(tmp_path, puppet_process()) as service:
+        desk = service.desk(OWNER)
+
+        def begun(**played) -> str:
+            job = service.submit(play(**played))
+            until(lambda: (live := service.live(job.id)) and live.progress, 60)
+            return job.id
+
+        several = begun(n_iter=3, wait="finish")
+        desk.stop([several])
+        assert service.wait(several, 60).state == "stopped"
+        assert len(service.images(several)) == 1
+        twice = begun(n_iter=3, wait="interrupt")
+        desk.stop([twice])
+        assert service.wishes() == {"finish"}
+        desk.stop([twice])
+        assert service.wait(twice, 60).state == "stopped"
+        assert service.images(twice) == []
+        batch = [begun(wait="finish"), service.submit(play()).id]  # one job a picture
+        desk.stop(batch)
+        assert [service.wait(job, 60).state for job in batch] == ["done", "stopped"]
+        assert len(service.images(batch[0])) == 1
+        alone = begun(wait="interrupt")
+        desk.stop([alone])
+        assert service.wait(alone, 60).state == "stopped"
+        service.change_options({"interrupt_after_current": False})
+        several = begun(n_iter=3, wait="interrupt")
+        desk.stop([several])
+        assert service.wait(several, 60).state == "stopped"
+        assert service.images(several) == []
 
 
 def test_skip_goes_on_with_the_next_batch(tmp_path):
@@ -216,7 +250,7 @@ def test_newcomers_do_not_wait_for_two_old_hands(tmp_path):
     assert len(before) <= 2
 
 
-def test_settings_are_those_of_the_moment_of_submission(tmp_path):
+def test_L6_settings_are_those_of_the_moment_of_submission(tmp_path):
     write_checkpoint(tmp_path / "models" / "Stable-diffusion" / "model.safetensors")
     write_checkpoint(tmp_path / "models" / "Stable-diffusion" / "sub" / "other.safetensors")
     service = make_service(tmp_path, puppet_inline())
@@ -294,33 +328,6 @@ def test_queue_has_an_end(tmp_path):
     service.store.close()
 
 
-def test_unwritable_outputs_keep_the_picture_elsewhere(tmp_path):
-    (tmp_path / "outputs").write_text("a file where the folder should be")
-    with running(tmp_path, puppet_inline()) as service:
-        job = service.wait(service.submit(play(n_iter=2)).id, 60)
-        images = service.images(job.id)
-        assert job.state == "done"
-        assert "outputs" in said(job)
-        assert [i.kept for i in images] == [False, False]
-        assert all(i.path.is_relative_to(tmp_path / "cache") and opens_whole(i.path.read_bytes()) for i in images)
-        (tmp_path / "outputs").unlink()
-        again = service.wait(service.submit(play()).id, 60)
-    assert (again.state, again.message) == ("done", None)
-
-
-def test_no_place_at_all_fails_the_job_with_a_sentence(tmp_path):
-    (tmp_path / "outputs").write_text("a file where the folder should be")
-    with running(tmp_path, puppet_inline()) as service:
-        (tmp_path / "cache").mkdir(exist_ok=True)
-        (tmp_path / "cache" / "results").write_text("and another")
-        job = service.wait(service.submit(play()).id, 60)
-        assert job.state == "failed"
-        assert "results" in said(job)
-        assert job.info["kind"] == "StorageError"
-        (tmp_path / "cache" / "results").unlink()
-        assert service.wait(service.submit(play()).id, 60).state == "done"
-
-
 def test_unkept_pictures_go_after_some_days(tmp_path):
     with running(tmp_path, puppet_inline()) as service:
         job = service.wait(service.submit(play(save_images=False)).id, 60)
@@ -360,7 +367,7 @@ def test_unknown_job(tmp_path):
 
 
 def test_store_that_cannot_be_opened(tmp_path):
-    (tmp_path / "jobs.sqlite3").write_bytes(b"no database at all, but long enough to look at " * 30)
+    (tmp_path / "jobs.sqlite3").mkdir()
     with pytest.raises(StorageError, match="jobs.sqlite3"):
         make_service(tmp_path, puppet_inline())
 
@@ -369,7 +376,7 @@ def test_store_that_cannot_be_opened(tmp_path):
     "request_text",
     ["{", "{}x", '{"nonsense": 1}', '{"steps": 0}', "[]", '{"batch_size": 64, "width": 16384, "height": 2048}'],
 )
-def test_job_of_another_version_does_not_stop_the_start(tmp_path, request_text):
+def test_D10_job_of_another_version_does_not_stop_the_start(tmp_path, request_text):
     service = make_service(tmp_path, puppet_inline())
     odd, good = service.submit(play()), service.submit(play())
     service.store.close()
@@ -388,10 +395,7 @@ def test_end_that_could_not_be_written_is_made_up_for(tmp_path):
     """The worker is idle, and a row says that a job runs: its end was lost, the job is not."""
     with running(tmp_path, puppet_inline()) as service:
         job = service.wait(service.submit(play()).id, 60)
-        database = sqlite3.connect(Paths(data=tmp_path).jobs)
-        with database:
-            database.execute("UPDATE jobs SET state='running' WHERE id=?", (job.id,))
-        database.close()
+        service.store._db.write("UPDATE jobs SET state='running' WHERE id=?", (job.id,))
         assert service.wait(job.id, 60).state == "done"
         assert service.job(job.id).tries == 2
 

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from modules.core.errors import InputError
-from modules.jobs.uploads import KEPT, Uploads
+from modules.jobs.uploads import KEPT, OWNERS, Uploads
+from modules.requests.img2img import make_img2img_request
+from tests.jobs.helpers import puppet_inline, running
 
 
 def png(colour: str = "red") -> bytes:
@@ -51,3 +53,48 @@ def test_old_ones_are_pruned(tmp_path: Path):
     os.utime(tmp_path / old.sha256, (long_ago, long_ago))
     new = uploads.keep(png("green"))
     assert [path.name for path in tmp_path.iterdir()] == [new.sha256]
+
+
+def test_F13_what_a_closed_page_has_sent_goes_unless_another_has_it_too(tmp_path: Path):
+    ann, bob = ("ann", "1"), ("bob", "1")
+    before = Uploads(tmp_path).keep(png("white"))  # the program began anew since
+    uploads = Uploads(tmp_path)
+    own, shared, plain = (uploads.keep(png(colour), owner=ann) for colour in ("red", "green", "blue"))
+    uploads.keep(png("white"), owner=ann)
+    uploads.keep(png("green"), owner=bob)
+    uploads.keep(png("blue"))
+    uploads.leave(("bob", "2"))
+    assert len(list(tmp_path.iterdir())) == 4
+    uploads.leave(ann)
+    assert {path.name for path in tmp_path.iterdir()} == {shared.sha256, plain.sha256, before.sha256}
+    with pytest.raises(InputError, match="no longer kept here"):
+        uploads.find(own.sha256)
+    uploads.leave(bob)
+    assert {path.name for path in tmp_path.iterdir()} == {plain.sha256, before.sha256}
+
+
+def test_F13_a_picture_of_very_many_pages_stays(tmp_path: Path):
+    uploads = Uploads(tmp_path)
+    for page in range(OWNERS + 5):
+        uploads.keep(png(), owner=("ann", str(page)))
+    for page in range(OWNERS + 5):
+        uploads.leave(("ann", str(page)))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_F13_a_waiting_job_has_its_picture_when_its_page_is_closed(tmp_path: Path):
+    with running(tmp_path, puppet_inline()) as service:
+        uploads = Uploads(service.paths.cache / "uploads")
+        service.queue.pause("", True)
+        picture = uploads.keep(png(), owner=("", "page"))
+        job = service.submit(
+            make_img2img_request({"prompt": "{}", "init_images": (picture,), "width": 64, "height": 64})
+        )
+        over = service.submit(
+            make_img2img_request({"prompt": "{}", "init_images": (picture,), "width": 64, "height": 64})
+        )
+        uploads.leave(("", "page"))
+        assert not list((service.paths.cache / "uploads").iterdir())
+        service.ask("interrupt", over.id)
+        for each in (job, service.queue.again(over.id)):
+            assert service.store.whole_request(each).init_images[0].data == png()

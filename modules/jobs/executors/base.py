@@ -7,15 +7,17 @@ from typing import Any, Literal, Protocol
 from modules.requests.catalogue import Catalogue
 from modules.requests.events import Event, Order
 
-Wish = Literal["interrupt", "skip"]
+Wish = Literal["interrupt", "finish", "skip"]
 
 
 class Cancel:
-    """What the user wishes of a running job: to stop it, or to skip to its next batch. Safe across threads."""
+    """What the user wishes of a running job: to stop it, at once or when its batch in work is finished, or to skip to its next batch.
+    Safe across threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._interrupted = False
+        self._finishing = False
         self._skips = 0
         self._listener: Callable[[Wish], None] | None = None
 
@@ -24,6 +26,8 @@ class Cancel:
         with self._lock:
             if wish == "interrupt":
                 self._interrupted = True
+            elif wish == "finish":
+                self._finishing = True
             else:
                 self._skips += 1
             listener = self._listener
@@ -37,6 +41,8 @@ class Cancel:
             pending: list[Wish] = []
             if self._skips:
                 pending.append("skip")
+            if self._finishing:
+                pending.append("finish")
             if self._interrupted:
                 pending.append("interrupt")
         if listener:
@@ -45,8 +51,13 @@ class Cancel:
 
     @property
     def interrupted(self) -> bool:
-        """The whole job is to end."""
+        """The whole job is to end at once."""
         return self._interrupted
+
+    @property
+    def ending(self) -> bool:
+        """No further batch is to be begun."""
+        return self.interrupted or self._finishing
 
     def take_skip(self) -> bool:
         """True once for any number of skips asked since the last call."""

@@ -1,7 +1,7 @@
 """Runs jobs in an engine process that may die without taking anything along.
 
 Parent and child talk over one duplex pipe: (tag, payload) pairs.
-    parent -> child   ("run", (number, Order)) · ("wish", (number, "interrupt" | "skip"))
+    parent -> child   ("run", (number, Order)) · ("wish", (number, "interrupt" | "finish" | "skip"))
     child -> parent   ("catalogue", Catalogue) · ("event", (number, Event)) · ("unbuilt", sentence) · ("died", sentence)
                       ("memory", figures of the device or None), after each order
 Orders are numbered, so that what is left of one that was given up is never taken for the next one's.
@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from modules.core.errors import EngineDied
+from modules.core.faults import fault
 from modules.jobs.executors.base import Cancel
 from modules.jobs.executors.shortage import memory_kills
 from modules.requests.catalogue import Catalogue
@@ -27,6 +28,10 @@ from modules.requests.events import Done, Event, Failed, Order
 
 DUMP_SECONDS = 0.5
 """For a process that hangs to write down where."""
+
+
+NICENESS = 5
+"""The page comes first where both want the same cores: it needs little of them, but at once."""
 
 
 class ProcessExecutor:
@@ -83,8 +88,10 @@ class ProcessExecutor:
                 elif payload[0] == number:
                     over = isinstance(payload[1], Done | Failed)
                     yield payload[1]
-        except (EOFError, OSError) as error:
-            over = True
+        except (EOFError, OSError, TypeError) as error:
+            if isinstance(error, TypeError) and not pipe.closed:
+                raise
+            over = True  # a pipe that another thread closes in the middle of a read raises TypeError
             code = self._kill()
             raise EngineDied(_ending(code, short=memory_kills() > self._memory_kills)) from error
         finally:
@@ -133,6 +140,7 @@ class ProcessExecutor:
 
     def _send(self, pipe: Connection, tag: str, payload: Any) -> None:
         with self._sending:
+            fault("ipc.order")
             pipe.send((tag, payload))
 
     def _wish(self, pipe: Connection, number: int, wish: str) -> None:
@@ -189,6 +197,8 @@ def _how(code: int | None) -> str:
 
 def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> None:
     """The engine process: build the runner, then run what comes until the pipe closes."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1)  # what hangs can be asked where
@@ -201,6 +211,7 @@ def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> Non
     orders: queue.Queue[tuple[int, Order, Cancel]] = queue.Queue()
     threading.Thread(target=_listen, args=(pipe, orders), daemon=True).start()
     try:
+        fault("engine.start")
         module, _, function = builder.partition(":")
         runner = getattr(importlib.import_module(module), function)(**arguments)
     except Exception as error:
@@ -211,6 +222,7 @@ def child_main(pipe: Connection, builder: str, arguments: dict[str, Any]) -> Non
         number, order, cancel = orders.get()
         try:
             for event in runner.run(order, cancel):
+                fault("ipc.event")
                 send("event", (number, event))
             send("memory", runner.memory())
         except EngineDied as error:  # the device is of no use to this process any more
