@@ -53,6 +53,33 @@ class Localizations:
         return Localization(name=name, texts=found, rtl=rtl)
 
 
+def preferred(names: Sequence[str], wanted: str) -> str:
+    """The first of `names` in the order of an Accept-Language header; "None" where English comes before, or no name fits.
+
+    A region that writes traditional characters does not ask for zh_CN.
+    """
+    found = [part.partition(";") for part in wanted.lower().split(",")][:20]
+    found.sort(key=lambda part: -_quality(part[2]))
+    for tag in (part[0].strip() for part in found):
+        language, _, region = tag.partition("-")
+        if language == "en":
+            break
+        for name in names:
+            own = name.lower().replace("_", "-")
+            simple = language != "zh" or region in ("", "sg", "hans", "hans-cn", "hans-sg") and own == "zh-cn"
+            if own == tag or own.partition("-")[0] == language and simple:
+                return name
+    return NONE
+
+
+def _quality(said: str) -> float:
+    """Of `q=0.8`; 1 where nothing is said, 0 for what is no number."""
+    try:
+        return float(said.strip().removeprefix("q=") or 1)
+    except ValueError:
+        return 0
+
+
 def read_localization(file: Path) -> dict[str, Any]:
     """Its texts, and `rtl` if the file says it; raises InputError that names the file and what is wrong."""
     what = f'The localisation "{file.name}"'

@@ -122,7 +122,7 @@ class Styles:
                 kept.append(_merged(header, [], values))
             out = io.StringIO(newline="")
             csv.writer(out).writerows(kept)
-            write_atomic(path, out.getvalue().encode("utf-8-sig"))
+            write_atomic(path, out.getvalue().encode("utf-8-sig"), point="styles")
 
 
 def _merged(header: Sequence[str], row: Sequence[str], values: Mapping[str, str]) -> list[str]:
@@ -145,10 +145,18 @@ def _text(path: Path, errors: str = "replace") -> str:
 def _rows(path: Path) -> list[dict[str, Any]]:
     """Its rows by column; broken ones are as they are, and lose no others."""
     try:
-        found = list(csv.DictReader(io.StringIO(_text(path), newline="")))
-    except (StorageError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    except StorageError as error:
         log.warning("%s: %s", path, error)
         return []
+    found: list[dict[str, Any]] = []
+    while True:
+        try:
+            found.append(next(reader))
+        except StopIteration:
+            break
+        except csv.Error as error:  # such as a field without end: the next row begins with the next line
+            log.warning("%s: a row behind line %d is left out: %s", path, reader.line_num, error)
     if found and not {"name"} <= found[0].keys():
         log.warning("%s has no column called name: no styles are taken from it.", path)
     return found

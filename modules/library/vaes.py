@@ -1,12 +1,15 @@
 """The autoencoders (VAEs) in the user's folders, and which one a checkpoint is drawn with."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modules.core.errors import UnknownName
+from modules.core.errors import InputError, ModelFileError, UnknownName, short
 from modules.library.checkpoints import Checkpoint, is_vae
+from modules.library.descriptions import MAX_SIDECAR
 from modules.library.hashes import HashCache
+from modules.library.header import open_regular
 from modules.library.walk import SUFFIXES, walk
 
 AUTOMATIC, NONE = ("automatic", "auto"), ("none",)
@@ -39,13 +42,34 @@ class Vaes:
     def choose(self, setting: str, checkpoint: Checkpoint) -> Vae | None:
         """The VAE that the setting means for that checkpoint, None for its own; raises UnknownName with the nearest.
 
-        Automatic is X.vae.safetensors beside a checkpoint X, else X.vae.safetensors or X.safetensors among the VAEs.
+        Automatic is what the checkpoint's card prefers, else X.vae.safetensors beside a checkpoint X, else X.vae.safetensors or X.safetensors
+        among the VAEs. Raises InputError where the card prefers one that is not here.
         """
         wanted = setting.strip().casefold()
         if wanted in NONE:
             return None
         if wanted in AUTOMATIC or not wanted:
+            return self._preferred(checkpoint)
+        return self._named(setting, checkpoint)
+
+    def _preferred(self, checkpoint: Checkpoint) -> Vae | None:
+        preferred = preferred_vae(checkpoint.path)
+        wanted = preferred.casefold()
+        if wanted in NONE:
+            return None
+        if wanted in AUTOMATIC or not wanted:
             return self._near(checkpoint)
+        try:
+            return self._named(preferred, checkpoint)
+        except UnknownName as error:
+            raise InputError(
+                "sd_vae",
+                f'The card of "{checkpoint.name}" prefers the VAE {short(preferred)}, which is not here. Put it into models/VAE, '
+                "choose another on the card, or set sd_vae.",
+            ) from error
+
+    def _named(self, setting: str, checkpoint: Checkpoint) -> Vae:
+        wanted = setting.strip().casefold()
         vaes = [*self.list(), *filter(None, [self._near(checkpoint)])]
         for vae in vaes:
             if wanted in (vae.name.casefold(), vae.path.name.casefold(), vae.path.stem.casefold()):
@@ -67,3 +91,14 @@ class Vaes:
             if stem == (own.removesuffix(".vae") if is_vae(vae.path.name) else own):
                 return vae
         return None
+
+
+def preferred_vae(checkpoint: Path) -> str:
+    """What A1111's `X.json` beside a checkpoint X says under `vae`; "" without one, or where it cannot be read."""
+    try:
+        with open_regular(checkpoint.with_suffix(".json")) as file:
+            stored = json.loads(file.read(MAX_SIDECAR + 1))
+    except (ModelFileError, ValueError, RecursionError, OSError):
+        return ""
+    found = stored.get("vae") if isinstance(stored, dict) else None
+    return found.strip() if isinstance(found, str) else ""

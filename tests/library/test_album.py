@@ -11,7 +11,9 @@ from PIL import Image
 
 from modules.core.errors import InputError, NotFound
 from modules.images.encode import encode_image, encode_png
+from modules.library.album import schema
 from modules.library.album.album import Album
+from modules.library.album.store import AlbumStore
 
 TEXT = "a {what} in the snow{more}\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: {seed}, Size: 40x30, Model: {model}"
 
@@ -54,7 +56,7 @@ def names(album: Album, text: str = "", **values) -> set[str]:
     return {album.store.entry(id).name.rsplit("/", 1)[-1] for id in album.store.ids(text, **values)}
 
 
-def test_what_is_found(album, outputs):
+def test_C10_what_is_found(album, outputs):
     assert names(album) == {"1.png", "2.png", "3.jpg", "broken.png", "page.png"}  # no links, no other files
     found = {entry.name: entry for entry in album.store.entries("WHERE 1")}
     assert (found["img2img-images/3.jpg"].seed, found["img2img-images/3.jpg"].width) == ("33", 64)
@@ -123,7 +125,7 @@ def test_files_that_go_come_back_move_and_change(album, outputs):
         album.file(album.store.entry(id))
 
 
-def test_the_trash_and_the_way_back(album, outputs):
+def test_D7_the_trash_and_the_way_back(album, outputs):
     (id,) = album.store.ids("fox")
     path = album.file(album.store.entry(id))
     data = path.read_bytes()
@@ -160,7 +162,7 @@ def test_a_new_file_with_a_trashed_one_s_name_is_another_picture(album, outputs)
     assert [(file.name, file.read_bytes()) for file in files] == [("1.png", first), ("1-1.png", second)]
 
 
-def test_a_kill_between_row_and_file(album):
+def test_D7_a_kill_between_row_and_file(album):
     (id,) = album.store.ids("fox")
     path = album.file(album.store.entry(id))
     album.trash._mark(id, time.time())  # the row says so, the file has not moved
@@ -189,7 +191,7 @@ def test_what_jobs_write_is_there_at_once_with_its_parents(album, outputs):
     album.add(outputs.parent / "elsewhere.png", first, "x")  # no folder of the gallery: nothing happens
 
 
-def test_a_damaged_database_is_put_aside(album, tmp_path):
+def test_C8_a_damaged_database_is_put_aside(album, tmp_path):
     file = tmp_path / "data" / "gallery.sqlite3"
     album.store.close()
     file.write_bytes(b"this is no database" * 100)
@@ -198,3 +200,34 @@ def test_a_damaged_database_is_put_aside(album, tmp_path):
     assert len(list(file.parent.glob("gallery.sqlite3.damaged-*"))) == 1
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(next(file.parent.glob("gallery.sqlite3.damaged-*"))).execute("SELECT * FROM pictures")
+
+
+def test_an_album_of_the_first_version_keeps_its_boards(tmp_path):
+    file = tmp_path / "gallery.sqlite3"
+    db = sqlite3.connect(file)
+    db.executescript(f"{schema.STEPS[0]} PRAGMA user_version = 1;")
+    db.execute("INSERT INTO pictures (root, name, folder, size, mtime) VALUES ('/', 'a', 'b', 1, 2)")
+    db.execute("INSERT INTO boards (name) VALUES ('Best')")
+    db.execute("INSERT INTO board_pictures VALUES (1, 1)")
+    db.commit()
+    db.close()
+    store = AlbumStore(file)
+    assert store.ids(board=1) == [1]
+    assert [board["name"] for board in store.summary(["/"])["boards"]] == ["Best"]
+    assert store.to_board("best", []) == 1  # and of another user's there may be one of the same name
+    assert store.to_board("best", [], "bob") not in (0, 1)
+    store.from_board(1, None)
+    assert store.rows("SELECT * FROM board_pictures") == []
+    store.close()
+
+
+def test_what_a_user_leaves_is_no_later_namesakes(album):
+    store = album.store
+    (first, *_) = store.ids()
+    with store.change() as db:
+        db.execute("UPDATE pictures SET owner = 'bob' WHERE id = ?", (first,))
+    store.to_board("Best", [first], "bob")
+    assert store.ids(owner="bob") == [first]
+    store.disown("Bob")
+    assert store.ids(owner="bob") == [] and first in store.ids()
+    assert store.summary([str(root) for root in album.roots()], "bob")["boards"] == []

@@ -154,7 +154,7 @@ def test_a_hash_is_given_up_when_told(tmp_path):
         HashCache(tmp_path / "cache").complete(path, lambda: False)
 
 
-def test_a_file_of_the_same_size_and_time_is_hashed_again(tmp_path):
+def test_D9_a_file_of_the_same_size_and_time_is_hashed_again(tmp_path):
     path, cache = write_model(tmp_path / "a.safetensors", {"a": (1000,)}), HashCache(tmp_path / "cache")
     first, status = cache.sha256(path), path.stat()
     other = write_model(tmp_path / "b.safetensors", {"b": (1000,)})

@@ -27,12 +27,47 @@ def text(tmp_path):
     return (tmp_path / "styles.csv").read_bytes().decode("utf-8-sig")
 
 
-def test_broken_rows_lose_no_others(styles):
+def test_C6_broken_rows_lose_no_others(styles):
     found = styles.all()
     assert list(found) == ["Photo", "Two\nlines", "broken", "Long"]
     assert (found["Photo"].prompt, found["Photo"].negative_prompt) == ("photo of {prompt}; sharp", "blurry")
     assert found["Two\nlines"].prompt == 'oil, "thick" paint'
     assert (found["broken"].prompt, found["broken"].negative_prompt) == ("", "")
+
+
+def test_F12_a_bad_row_is_named_and_loses_no_others(tmp_path, caplog):
+    sheet = tmp_path / "styles.csv"
+    rows = ["name,prompt,negative_prompt", "First,a,b", f"Huge,{'x' * 2**20},", 'Nul,a\0b,"c,\0"', "Short", "Last,y,z"]
+    sheet.write_text("\r\n".join(rows), "utf-8", newline="")
+    before = sheet.read_bytes()
+    styles = Styles(Paths(data=tmp_path))
+    found = styles.all()
+    assert list(found) == ["First", "Nul", "Short", "Last"]
+    assert (found["Nul"].prompt, found["Nul"].negative_prompt) == ("ab", "c,")
+    assert "a row behind line 2 is left out" in caplog.text
+    with pytest.raises(StorageError, match="Mend it in a text editor"):  # which would lose the row
+        styles.save("New", "n", "")
+    assert sheet.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["prompt,negative_prompt\r\na,b\r\n", f"name{'x' * 2**20},prompt\r\na,b\r\n"])
+def test_F12_a_sheet_without_names_gives_no_styles_and_is_kept(tmp_path, content):
+    (tmp_path / "styles.csv").write_text(content, "utf-8", newline="")
+    styles = Styles(Paths(data=tmp_path))
+    assert styles.all() == {}
+
+
+def test_F12_names_that_a_spreadsheet_would_compute_stay_names(tmp_path):
+    styles = Styles(Paths(data=tmp_path))
+    names = ["=cmd|'/c calc'!A1", "+1", "-2", "@x", '=HYPERLINK("https://evil.example","x, y")']
+    for name in names:
+        styles.save(name, name, f"{name}\r\nsecond,line")
+    found = styles.all()
+    assert [(one.name, one.prompt, one.negative_prompt) for one in found.values()] == [
+        (name, name, f"{name}\r\nsecond,line") for name in names
+    ]
+    with pytest.raises(InputError, match="printable"):
+        styles.save("a\0b", "", "")
 
 
 def test_writing_keeps_what_it_does_not_know(styles, tmp_path):
@@ -51,7 +86,7 @@ def test_writing_keeps_what_it_does_not_know(styles, tmp_path):
     assert not list(tmp_path.glob(".atelier*"))
 
 
-def test_no_sheet_and_strange_ones(tmp_path):
+def test_C6_no_sheet_and_strange_ones(tmp_path):
     styles = Styles(Paths(data=tmp_path))
     assert styles.all() == {}
     styles.save("First", "a", "b")

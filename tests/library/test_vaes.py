@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from modules.core.errors import UnknownName
+from modules.core.errors import InputError, UnknownName
 from modules.library.checkpoints import Checkpoints
 from modules.library.hashes import HashCache
 from modules.library.vaes import Vaes
@@ -58,6 +58,39 @@ def test_list(vaes):
 def test_choice(vaes, checkpoints, setting, checkpoint, name):
     found = vaes.choose(setting, checkpoints.find(checkpoint))
     assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"),
+    [
+        ('{"vae": "kl-mse.safetensors"}', "kl-mse.safetensors"),
+        ('{"vae": "sub/Beta.vae.safetensors"}', "sub/Beta.vae.safetensors"),
+        ('{"vae": "None"}', None),
+        ('{"vae": "Automatic"}', "alpha.vae.safetensors"),
+        ('{"vae": ""}', "alpha.vae.safetensors"),
+        ('{"vae": 7}', "alpha.vae.safetensors"),
+        ('{"notes": "x"}', "alpha.vae.safetensors"),
+        ("[]", "alpha.vae.safetensors"),
+        ('{"vae', "alpha.vae.safetensors"),
+    ],
+)
+def test_automatic_is_what_the_card_prefers(folder, vaes, checkpoints, stored, name):
+    (folder / "SD" / "alpha.json").write_text(stored)
+    alpha = checkpoints.find("alpha")
+    found = vaes.choose("Automatic", alpha)
+    assert (found.name if found else None) == name
+    assert vaes.choose("None", alpha) is None
+    chosen = vaes.choose("gamma", alpha)
+    assert chosen and chosen.name == "gamma.safetensors"
+
+
+def test_a_preferred_one_that_is_gone(folder, vaes, checkpoints):
+    (folder / "SD" / "alpha.json").write_text('{"vae": "gone.pt"}')
+    with pytest.raises(
+        InputError, match=r'The card of "alpha.safetensors" prefers the VAE "gone.pt", which is not here'
+    ):
+        vaes.choose("Automatic", checkpoints.find("alpha"))
+    assert vaes.choose("None", checkpoints.find("alpha")) is None
 
 
 def test_automatic_finds_none_of_another_name(folder, hashes):

@@ -28,7 +28,7 @@ def test_a_download_that_is_not_finished_is_no_model(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_names_of_other_case_and_other_unicode_form_are_other_files(tmp_path):
+def test_F14_names_of_other_case_and_other_unicode_form_are_other_files(tmp_path):
     given = ["\u00c4.safetensors", "A\u0308.safetensors", "a.safetensors", "A.safetensors"]
     for name in given:
         write_checkpoint(tmp_path / name)

@@ -65,8 +65,8 @@ class Album:
                 found.append(root)
         return found
 
-    def add(self, path: Path, data: bytes, infotext: str, parents: Sequence[str] = ()) -> None:
-        """A picture that was just saved, and the hashes of the files that it was made from. Never raises: the next look finds it too."""
+    def add(self, path: Path, data: bytes, infotext: str, parents: Sequence[str] = (), owner: str = "") -> None:
+        """A picture that was just saved, the hashes of the files that it was made from, and whose it is. Never raises: the next look finds it too."""
         try:
             root = next((root for root in self.roots() if path.resolve().is_relative_to(root)), None)
             if root is None:
@@ -74,7 +74,7 @@ class Album:
             status = path.stat()
             file = File(path.resolve().relative_to(root).as_posix(), status.st_size, status.st_mtime_ns)
             digest = hashlib.sha256(data).hexdigest()
-            self.store.put(str(root), file, told_of(data, infotext), digest, parents)
+            self.store.put(str(root), file, told_of(data, infotext), digest, parents, owner)
         except Exception as error:  # a job must not fail for the gallery
             log.warning('"%s" is not in the gallery yet: %s', path.name, error)
 
@@ -82,7 +82,7 @@ class Album:
         """The picture's file, in the trash if it lies there; raises NotFound for what is gone, or led out of its folder by a link."""
         path = self.trash.place(entry) if entry.deleted is not None else entry.path
         inside = entry.deleted is not None or (
-            any(str(root) == entry.root for root in self.roots()) and path.resolve().is_relative_to(entry.root)
+            any(str(root) == entry.root for root in self.roots()) and not entry.led_away
         )
         if not inside or path.is_symlink() or not path.is_file():
             raise NotFound(f'The file of "{entry.path.name}" is not there any more: it was moved or deleted.')

@@ -24,11 +24,13 @@ _SIZE = re.compile(r"(\d{1,6})(?:[x×*](\d{1,6}))?")
 
 @dataclass
 class Query:
-    """Conditions on `pictures`, all of which must hold, and an FTS5 expression."""
+    """Conditions on `pictures`, all of which must hold, and an FTS5 expression. `said`: what is meant, `similar`: the picture that is."""
 
     where: list[str] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    said: str = ""
+    similar: int | None = None
 
     def add(self, condition: str, *values: Any) -> None:
         """One more condition."""
@@ -36,24 +38,36 @@ class Query:
         self.values += values
 
 
-def parse_query(text: str) -> Query:
-    """Raises InputError for a date or size that is none."""
+def parse_query(text: str, *, by_meaning: bool = False) -> Query:
+    """Raises InputError for a date or size that is none. `by_meaning`: words without a key are what is meant, not what is written."""
     found = Query()
     for match in list(_PART.finditer(text.replace("\0", " ")))[:MOST]:
         key, value = (match[1] or "").lower(), match[2] if match[2] is not None else match[3]
         if key == "seed":
             found.add("seed = ?", value)
+        elif key == "owner":
+            found.add("owner = ?", value)
+        elif key == "similar":
+            found.similar = _id(value)
         elif key == "size":
             _size(found, value)
         elif key in DATES:
             _date(found, key, value)
         elif key in COLUMNS:
             _words(found, value, f"{COLUMNS[key]} : ")
+        elif by_meaning:
+            found.said = f"{found.said} {match[0]}".strip()
         else:
             _words(found, f"{match[1]} {value}" if key else value, "")
     if found.words:
         found.add("id IN (SELECT rowid FROM words WHERE words MATCH ?)", " AND ".join(found.words))
     return found
+
+
+def _id(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,17}", text):
+        raise InputError("search", f"similar:{short(text)} is no picture. Press Similar beside one.")
+    return int(text)
 
 
 def _words(found: Query, text: str, column: str) -> None:

@@ -1,18 +1,13 @@
 """The album's tables. Beside what can be read again they hold what cannot: favourites, boards, the trash, what was made from what."""
 
-import contextlib
-import logging
 import re
 import sqlite3
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from modules.core.errors import StorageError
+from modules.core.salvage import sound
 
-log = logging.getLogger(__name__)
-
-VERSION = 1
 SCHEMA = """
 CREATE TABLE pictures (
   id INTEGER PRIMARY KEY AUTOINCREMENT, root TEXT NOT NULL, name TEXT NOT NULL, folder TEXT NOT NULL, size INTEGER NOT NULL,
@@ -33,13 +28,29 @@ CREATE TABLE board_pictures (board INTEGER NOT NULL REFERENCES boards(id) ON DEL
   picture INTEGER NOT NULL REFERENCES pictures(id) ON DELETE CASCADE, PRIMARY KEY (board, picture)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5(prompt, negative, model, lora, sampler, name, tokenize = 'unicode61 remove_diacritics 2');
 """
+MEANINGS = """
+CREATE TABLE meanings (picture INTEGER PRIMARY KEY REFERENCES pictures(id) ON DELETE CASCADE, mtime INTEGER NOT NULL,
+  encoder TEXT NOT NULL, vector BLOB NOT NULL);
+"""
+OWNERS = """
+ALTER TABLE pictures ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+CREATE INDEX by_owner ON pictures (owner) WHERE owner <> '';
+CREATE TABLE owned_boards (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL COLLATE NOCASE,
+  owner TEXT NOT NULL DEFAULT '', UNIQUE (owner, name));
+INSERT INTO owned_boards (id, name) SELECT id, name FROM boards;
+DROP TABLE boards;
+ALTER TABLE owned_boards RENAME TO boards;
+"""
+STEPS = (SCHEMA, MEANINGS, OWNERS)
+"""What leads from each version to the next; an empty database has version 0."""
+
 
 _NO_SPACES = re.compile("([\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One picture. `mtime` in nanoseconds; `deleted`: when it went to the trash."""
+    """One picture. `mtime` in nanoseconds; `deleted`: when it went to the trash; `owner`: whose job drew it, "" if nobody knows."""
 
     id: int
     root: str
@@ -59,11 +70,17 @@ class Entry:
     infotext: str
     trouble: str
     sha256: str
+    owner: str
 
     @property
     def path(self) -> Path:
         """Where the picture is, or was before it went to the trash."""
         return Path(self.root) / self.name
+
+    @property
+    def led_away(self) -> bool:
+        """Whether a link leads out of the pictures' folder now, where the picture was."""
+        return not self.path.resolve().is_relative_to(self.root)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,23 +101,10 @@ class Told:
 
 
 def opened(file: Path) -> sqlite3.Connection:
-    """The database; one that is damaged is put aside, and the pictures are read again. Raises StorageError."""
+    """The database; of one that is damaged, what can be read is taken over, and the pictures are read again. Raises StorageError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return _connected(file)
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:
-                raise
-            aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
-            file.replace(aside)
-            for end in ("-wal", "-shm"):
-                with contextlib.suppress(OSError):
-                    file.with_name(file.name + end).unlink()
-            log.warning(
-                'The album "%s" was damaged (%s) and is kept as "%s": it is made anew.', file, error, aside.name
-            )
-            return _connected(file)
+        return sound(file, _connected, "The album", after="UPDATE pictures SET read = 0")
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f'The album "{file}" cannot be opened: {error}. Check the folder, or choose another with --data-dir.'
@@ -113,12 +117,14 @@ def _connected(file: Path) -> sqlite3.Connection:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA foreign_keys = ON")
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version > VERSION:
+        if version > len(STEPS):
             raise sqlite3.OperationalError("a later version of the program wrote it")
+        for number, step in enumerate(STEPS[version:], version + 1):
+            db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+        db.execute(
+            "PRAGMA foreign_keys = ON"
+        )  # not before: a table that is made anew would take with it what refers to it
     except BaseException:
         db.close()
         raise

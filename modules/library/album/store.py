@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from modules.core.errors import InputError, NotFound, StorageError, short
+from modules.core.salvage import is_damage, mark
 from modules.library.album.query import parse_query
 from modules.library.album.scan import BATCH, File, folder_of
 from modules.library.album.schema import Entry, Told, opened, spaced
@@ -77,12 +78,12 @@ class AlbumStore:
         with self.change() as db:
             db.executemany("UPDATE pictures SET missing = 1 WHERE id = ?", [(id,) for id in ids])
 
-    def put(self, root: str, file: File, told: Told, sha256: str, parents: Sequence[str]) -> int:
+    def put(self, root: str, file: File, told: Told, sha256: str, parents: Sequence[str], owner: str = "") -> int:
         """A file that was just written, with all that is known of it; its id."""
         with self.change() as db:
             id = self._insert(db, root, file)
             self._keep(db, id, told)
-            db.execute("UPDATE pictures SET sha256 = ?, missing = 0 WHERE id = ?", (sha256, id))
+            db.execute("UPDATE pictures SET sha256 = ?, owner = ?, missing = 0 WHERE id = ?", (sha256, owner, id))
             db.executemany("INSERT OR IGNORE INTO parents VALUES (?, ?)", [(id, parent) for parent in parents])
         return id
 
@@ -123,9 +124,13 @@ class AlbumStore:
         folder: str = "",
         order: str = "Newest first",
         roots: Sequence[str] | None = None,
+        by_meaning: bool = False,
+        owner: str | None = None,
     ) -> list[int]:
-        """Of the pictures that match, in that order; `roots`: only of these folders. Raises InputError."""
-        query = parse_query(text)
+        """Of the pictures that match, in that order; `roots`: only of these folders, `owner`: only that user's. Raises InputError."""
+        query = parse_query(text, by_meaning=by_meaning)
+        if owner is not None:
+            query.add("owner = ?", owner)
         if roots is not None:
             query.add(_below(roots), *roots)
         query.add("missing = 0")
@@ -140,13 +145,29 @@ class AlbumStore:
         sql = f"SELECT id FROM pictures WHERE {' AND '.join(query.where)} ORDER BY {sort}"
         return [row[0] for row in self.rows(sql, *query.values)]
 
-    def favourites(self) -> list[int]:
+    def favourites(self, owner: str | None = None) -> list[int]:
         """Their ids."""
-        return [row[0] for row in self.rows("SELECT id FROM pictures WHERE favourite = 1 AND deleted IS NULL")]
+        where, values = _of(owner)
+        sql = f"SELECT id FROM pictures WHERE favourite = 1 AND deleted IS NULL AND {where}"
+        return [row[0] for row in self.rows(sql, *values)]
 
-    def entry(self, id: int) -> Entry:
-        """Raises NotFound."""
-        found = self.entries("WHERE id = ?", id)
+    def disown(self, owner: str) -> None:
+        """That user is gone: their pictures stay, as nobody's, their boards go."""
+        with self.change() as db:
+            db.execute("UPDATE pictures SET owner = '' WHERE owner = ? COLLATE NOCASE", (owner,))
+            db.execute("DELETE FROM boards WHERE owner = ? COLLATE NOCASE", (owner,))
+
+    def owned(self, ids: Sequence[int], owner: str | None) -> list[int]:
+        """Those of them that are that user's."""
+        if owner is None:
+            return list(ids)
+        own = {row[0] for row in self.rows("SELECT id FROM pictures WHERE owner = ?", owner)}
+        return [id for id in ids if id in own]
+
+    def entry(self, id: int, owner: str | None = None) -> Entry:
+        """Raises NotFound, also for another user's."""
+        where, values = _of(owner)
+        found = self.entries(f"WHERE id = ? AND {where}", id, *values)
         if not found:
             raise NotFound(f"There is no picture {short(str(id))} in the gallery.")
         return found[0]
@@ -155,28 +176,32 @@ class AlbumStore:
         """The rows that match."""
         return [Entry(**dict(row)) for row in self.rows(f"SELECT {_COLUMNS} FROM pictures {where}", *values)]
 
-    def related(self, entry: Entry) -> tuple[list[int], list[int]]:
+    def related(self, entry: Entry, owner: str | None = None) -> tuple[list[int], list[int]]:
         """Ids of the pictures that this one was made from, and of those that were made from it."""
-        there = "deleted IS NULL AND missing = 0 AND id <> ?"
+        where, values = _of(owner)
+        there = f"deleted IS NULL AND missing = 0 AND id <> ? AND {where}"
         parents = f"SELECT id FROM pictures WHERE sha256 IN (SELECT sha256 FROM parents WHERE picture = ?) AND {there}"
         children = (
             f"SELECT id FROM pictures WHERE id IN (SELECT picture FROM parents WHERE sha256 = ?) AND {there} LIMIT 200"
         )
         return (
-            [row[0] for row in self.rows(parents, entry.id, entry.id)],
-            [row[0] for row in self.rows(children, entry.sha256 or "-", entry.id)],
+            [row[0] for row in self.rows(parents, entry.id, entry.id, *values)],
+            [row[0] for row in self.rows(children, entry.sha256 or "-", entry.id, *values)],
         )
 
-    def summary(self, roots: Sequence[str]) -> dict[str, Any]:
+    def summary(self, roots: Sequence[str], owner: str | None = None) -> dict[str, Any]:
         """Counts, boards and folders, for the page: of what lies below these."""
-        there = f"deleted IS NULL AND missing = 0 AND {_below(roots)}"
-        counts = self.rows(f"SELECT count(*), coalesce(sum(read = 0), 0) FROM pictures WHERE {there}", *roots)[0]
+        where, values = _of(owner)
+        inside, values = f"{_below(roots)} AND {where}", [*roots, *values]
+        there = f"deleted IS NULL AND missing = 0 AND {inside}"
+        counts = self.rows(f"SELECT count(*), coalesce(sum(read = 0), 0) FROM pictures WHERE {there}", *values)[0]
         boards = self.rows(
             "SELECT id, name, (SELECT count(*) FROM board_pictures JOIN pictures p ON p.id = picture WHERE board = boards.id "
-            "AND p.deleted IS NULL AND p.missing = 0) AS count FROM boards ORDER BY name COLLATE NOCASE"
+            "AND p.deleted IS NULL AND p.missing = 0) AS count FROM boards WHERE owner = ? ORDER BY name COLLATE NOCASE",
+            owner or "",
         )
-        folders = self.rows(f"SELECT DISTINCT folder FROM pictures WHERE {there} ORDER BY folder", *roots)
-        trash = self.rows(f"SELECT count(*) FROM pictures WHERE deleted IS NOT NULL AND {_below(roots)}", *roots)[0][0]
+        folders = self.rows(f"SELECT DISTINCT folder FROM pictures WHERE {there} ORDER BY folder", *values)
+        trash = self.rows(f"SELECT count(*) FROM pictures WHERE deleted IS NOT NULL AND {inside}", *values)[0][0]
         return {
             "version": self.version,
             "total": counts[0],
@@ -193,11 +218,17 @@ class AlbumStore:
         with self.change() as db:
             db.executemany("UPDATE pictures SET favourite = ? WHERE id = ?", [(int(value), id) for id in ids])
 
-    def to_board(self, name: str, ids: Sequence[int]) -> int:
-        """Put them on the board of that name, which is made if need be; its id."""
+    def check_board(self, board: int, owner: str = "") -> None:
+        """Raises NotFound if it is not that user's."""
+        if not self.rows("SELECT 1 FROM boards WHERE id = ? AND owner = ?", board, owner):
+            raise NotFound(f"There is no board {board}. Look at the list of boards again.")
+
+    def to_board(self, name: str, ids: Sequence[int], owner: str = "") -> int:
+        """Put them on that user's board of that name, which is made if need be; its id."""
         with self.change() as db:
-            db.execute("INSERT OR IGNORE INTO boards (name) VALUES (?)", (name,))
-            board = db.execute("SELECT id FROM boards WHERE name = ?", (name,)).fetchone()["id"]
+            db.execute("INSERT OR IGNORE INTO boards (name, owner) VALUES (?, ?)", (name, owner))
+            found = db.execute("SELECT id FROM boards WHERE name = ? AND owner = ?", (name, owner))
+            board = found.fetchone()["id"]
             db.executemany(
                 "INSERT OR IGNORE INTO board_pictures SELECT ?, id FROM pictures WHERE id = ?",
                 [(board, id) for id in ids],
@@ -216,7 +247,8 @@ class AlbumStore:
 
     def rename_board(self, board: int, name: str) -> None:
         """Raises InputError for a name that another board has."""
-        if self.rows("SELECT 1 FROM boards WHERE name = ? AND id <> ?", name, board):
+        same = "SELECT 1 FROM boards WHERE name = ? AND id <> ? AND owner = (SELECT owner FROM boards WHERE id = ?)"
+        if self.rows(same, name, board, board):
             raise InputError("name", f"There is a board {short(name)} already. Choose another name.")
         with self.change() as db:
             db.execute("UPDATE boards SET name = ? WHERE id = ?", (name, board))
@@ -228,15 +260,15 @@ class AlbumStore:
         return self._do(lambda db: db.execute(sql, values).fetchall())
 
     @contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction."""
+    def change(self, *, seen: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction; `seen`: whether it changes what the page shows."""
         with self._lock:
             db = self._do(lambda db: db)
             try:
                 db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
-                self.version += 1
+                self.version += seen
             except sqlite3.Error as error:
                 raise StorageError(
                     f"The album cannot be written: {error}. Check the disk of the data folder."
@@ -252,6 +284,9 @@ class AlbumStore:
             try:
                 return work(self._db)
             except sqlite3.Error as error:
+                if is_damage(error):  # the next call mends it
+                    mark(self._file)
+                    self.close()
                 raise StorageError(f"The album cannot be read: {error}. Check the disk of the data folder.") from error
 
 
@@ -269,6 +304,11 @@ def free_name(db: sqlite3.Connection, root: str, name: str, but: int = 0) -> Non
         path = PurePosixPath(name)
         other = path.with_name(f"{path.stem}{given_up(row['id'])}{path.suffix}").as_posix()
         db.execute("UPDATE pictures SET name = ? WHERE id = ?", (other, row["id"]))
+
+
+def _of(owner: str | None) -> tuple[str, list[str]]:
+    """The condition that a picture is that user's, and its values; None: everybody's."""
+    return ("TRUE", []) if owner is None else ("owner = ?", [owner])
 
 
 def _below(roots: Sequence[str]) -> str:

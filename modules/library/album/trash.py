@@ -35,6 +35,8 @@ class Trash:
                 continue
             self._mark(id, time.time())
             try:
+                if entry.led_away:
+                    raise FileNotFoundError
                 _move(entry.path, self.place(entry))
             except FileNotFoundError:
                 self._forget([id])
@@ -51,6 +53,9 @@ class Trash:
         for entry in self._entries(ids):
             id = entry.id
             if entry.deleted is None:
+                continue
+            if entry.led_away:
+                troubles.append(f'The folder of "{entry.path.name}" is a link to another place now. Put it back first.')
                 continue
             stem, number = entry.path.stem.removesuffix(given_up(id)), 0
             path = wanted = entry.path.with_name(f"{stem}{entry.path.suffix}")
@@ -87,7 +92,7 @@ class Trash:
     def reconcile(self) -> None:
         """Finish what was cut off when the program was killed between a row and its file."""
         for entry in self._store.entries("WHERE deleted IS NOT NULL"):
-            waiting, there = self.place(entry).exists(), entry.path.exists()
+            waiting, there = self.place(entry).exists(), entry.path.exists() and not entry.led_away
             if waiting and there and entry.path.samefile(self.place(entry)):
                 entry.path.unlink()
             elif waiting:

@@ -79,10 +79,13 @@ def redirected(address: Address, location: str) -> Address:
     return found
 
 
-def resolve(address: Address, *, allow_local: bool) -> list[tuple[socket.AddressFamily, tuple]]:
+def resolve(
+    address: Address, *, allow_local: bool, loosened_by: str = "--allow-local-downloads"
+) -> list[tuple[socket.AddressFamily, tuple]]:
     """The socket addresses to connect to: those that were checked, so that a second look at the name cannot differ.
 
-    Raises InputError for a machine or port that is not asked (unless `allow_local`), RemoteError if the name is unknown.
+    Raises InputError for a machine or port that is not asked (unless `allow_local`, which the flag `loosened_by` gives), RemoteError if
+    the name is unknown.
     """
     if not allow_local and address.port < 1024 and address.port not in PORTS.values():
         raise InputError(
@@ -99,7 +102,7 @@ def resolve(address: Address, *, allow_local: bool) -> list[tuple[socket.Address
             raise InputError(
                 "url",
                 f'"{address.host}" is {place[0]}, which is not on the public internet, and is not asked. '
-                "Start with --allow-local-downloads if that is wanted.",
+                f"Start with {loosened_by} if that is wanted.",
             )
     return [(family, place) for family, _, _, _, place in found]
 

@@ -10,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 
 from modules.core.errors import StorageError
+from modules.core.faults import fault
 from modules.core.files import rename_new, storage_sentence, write_atomic
 from modules.library.downloads.names import PART
 
@@ -50,6 +51,17 @@ class Part:
             pass
         return Mark(url=url)
 
+    def settled(self, url: str) -> bool:
+        """Whether all of that address has its name already: the program ended before the note of it could go, which goes now."""
+        try:
+            found = Mark(**json.loads(self._note.read_text("utf-8")))
+            whole = found.url == url and not self.path.exists() and self.target.stat().st_size == found.received > 0
+            if whole:
+                self._note.unlink()
+            return whole
+        except (OSError, ValueError, TypeError, RecursionError):
+            return False
+
     def open(self, mark: Mark) -> None:
         """Go on behind the mark: what lies beyond it was not safe on disk, and is cut off. The digest covers what stays."""
         self.close()
@@ -70,6 +82,7 @@ class Part:
         """Add what came."""
         assert self._file is not None
         with self._storage():
+            fault("download.write")
             rest = memoryview(piece)
             while rest:
                 try:
@@ -108,7 +121,9 @@ class Part:
         """Give the part its name; raises FileExistsError if that is taken. The part must be synced."""
         self.close()
         with self._storage(passing=FileExistsError):
+            fault("download.rename")
             rename_new(self.path, target)
+            fault("download.renamed")
         with contextlib.suppress(OSError):
             self._note.unlink(missing_ok=True)
 

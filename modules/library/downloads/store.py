@@ -45,7 +45,7 @@ class DownloadStore:
     """The database. Safe to use from several threads; one process owns it."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, SCHEMA, "The list of downloads", renews=True)
+        self._db = Database(path, SCHEMA, "The list of downloads")
 
     def close(self) -> None:
         """Close the database; the store is of no use afterwards."""

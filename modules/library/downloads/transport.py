@@ -5,10 +5,12 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -72,9 +74,14 @@ class Transport:
     """Sends requests. `proxies` as urllib's getproxies() gives them; a proxy is trusted, for the user has set it."""
 
     def __init__(
-        self, *, allow_local: bool = False, proxies: Mapping[str, str] | None = None, timeout: float = 30.0
+        self,
+        *,
+        allow_local: bool = False,
+        proxies: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        loosened_by: str = "--allow-local-downloads",
     ) -> None:
-        self._allow_local = allow_local
+        self._resolve = partial(resolve, allow_local=allow_local, loosened_by=loosened_by)
         self._proxies = urllib.request.getproxies() if proxies is None else dict(proxies)
         self._timeout = timeout
 
@@ -110,6 +117,25 @@ class Transport:
             if answer.length is not None and len(body) < answer.length:
                 raise RemoteError(f'The connection to "{answer.url.host}" broke off.', temporary=True)
         return answer, bytes(body)
+
+    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], seconds: float) -> int:
+        """POST `body` there; the status of the answer, whose body nobody reads. Redirects are not followed.
+
+        Raises InputError for an address that is not asked, RemoteError for a site that does not answer within `seconds`.
+        """
+        address = parse_address(url)
+        sent = {"User-Agent": AGENT, "Accept": "*/*", "Connection": "close", **headers}
+        connection, target = self._connection(address, sent)
+        late = threading.Timer(seconds, _cut, (connection,))
+        late.start()
+        try:
+            connection.request("POST", target, body, sent)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            raise unreachable(address, error) from error
+        finally:
+            late.cancel()
+            connection.close()
 
     def _ask(self, address: Address, headers: Mapping[str, str], token: Token | None) -> Answer:
         sent = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close", **headers}
@@ -152,11 +178,11 @@ class Transport:
         if not proxy or _bypassed(address.host, self._proxies.get("no", "")):
             return None
         with contextlib.suppress(RemoteError):  # behind some proxies names of the internet are known to the proxy alone
-            resolve(address, allow_local=self._allow_local)  # a machine of this network is not asked through it either
+            self._resolve(address)  # a machine of this network is not asked through it either
         return proxy
 
     def _dial(self, address: Address) -> Callable[[], socket.socket]:
-        places = resolve(address, allow_local=self._allow_local)
+        places = self._resolve(address)
 
         def dial() -> socket.socket:
             for family, place in places[:-1]:
@@ -181,6 +207,12 @@ class _Connection(http.client.HTTPConnection):
         self.sock = self._dial()
         if self._context is not None:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self._host_name)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    """Wake whoever waits for that connection."""
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _connected(family: socket.AddressFamily, place: tuple, wait: float, timeout: float) -> socket.socket:

@@ -36,6 +36,8 @@ class Worker:
 
         Raises Stopped, RemoteError, ModelFileError, StorageError; no file has its final name then.
         """
+        if not plan.folder and Part(folder / plan.name).settled(plan.files[0].url):
+            return folder / plan.name, ""
         if plan.size is not None:
             check_space(folder, max(plan.size - received_of(plan, folder), 0), self.reserve)
         target = self._folder(plan, folder, live) if plan.folder else self._single(plan, folder, live)

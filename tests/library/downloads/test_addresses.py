@@ -28,7 +28,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_is_no_address(text):
+def test_N16_what_is_no_address(text):
     with pytest.raises(InputError, match=BAD[text]) as caught:
         parse_address(text)
     assert "secret" not in caught.value.message
@@ -72,7 +72,7 @@ LOCAL = (
 
 
 @pytest.mark.parametrize("host", LOCAL)
-def test_machines_of_this_network_are_not_asked(host):
+def test_N16_machines_of_this_network_are_not_asked(host):
     with pytest.raises((InputError, RemoteError)) as caught:
         Transport(proxies={}).open(f"http://{host}/a.safetensors")
     assert "not on the public internet" in caught.value.message or "cannot be found" in caught.value.message
@@ -83,13 +83,13 @@ def test_machines_of_the_internet_are(host):
     assert resolve(parse_address(f"https://{host}/a"), allow_local=False)
 
 
-def test_ports_of_other_services_are_not_asked():
+def test_N16_ports_of_other_services_are_not_asked():
     for port in (22, 25, 0, 110):
         with pytest.raises(InputError, match="not a web server's"):
             resolve(parse_address(f"http://93.184.215.14:{port}/a"), allow_local=False)
 
 
-def test_a_name_with_two_answers_is_not_asked(monkeypatch):
+def test_N16_a_name_with_two_answers_is_not_asked(monkeypatch):
     """What is connected to is what was checked: the name is looked up once, and every answer has to be fit."""
     asked = []
 

@@ -21,7 +21,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk(make, shop, tmp_path, small_disk):
+def test_R11_a_full_disk(make, shop, tmp_path, small_disk):
     data = model(tmp_path, size=3_000_000)
     url = shop.file("/a.safetensors", data, length=False)  # a length would be refused before the first byte
     downloads = make()
@@ -38,7 +38,7 @@ def test_a_full_disk(make, shop, tmp_path, small_disk):
     downloads.close()
 
 
-def test_room_is_looked_for_before_the_first_byte(make, shop, tmp_path, small_disk):
+def test_R11_room_is_looked_for_before_the_first_byte(make, shop, tmp_path, small_disk):
     data = model(tmp_path, size=3_000_000)
     downloads = make()
     report = ended(downloads, downloads.add(plan_of(shop.file("/a.safetensors", data)))["id"])
@@ -48,7 +48,7 @@ def test_room_is_looked_for_before_the_first_byte(make, shop, tmp_path, small_di
     downloads.close()
 
 
-def test_a_write_that_fails(tmp_path, shop):
+def test_R11_a_write_that_fails(tmp_path, shop):
     data = model(tmp_path, size=900_000)
     downloads = make_downloads(tmp_path, shop)
     downloads.start()

@@ -83,7 +83,7 @@ def paused_half_way(downloads, shop, data: bytes, **file) -> str:
 
 
 @pytest.mark.parametrize("honest", [True, False])
-def test_a_changed_file_is_begun_anew(downloads, shop, tmp_path, honest):
+def test_D6_a_changed_file_is_begun_anew(downloads, shop, tmp_path, honest):
     """`honest`: the server heeds If-Range; one that does not still tells another ETag."""
     old, new = model(tmp_path, name="old"), model(tmp_path, name="new!", size=299_999)
     assert len(old) == len(new)
@@ -98,7 +98,7 @@ def test_a_changed_file_is_begun_anew(downloads, shop, tmp_path, honest):
     assert (folder(tmp_path) / "a.safetensors").read_bytes() == new
 
 
-def test_416_with_another_length_is_begun_anew(downloads, shop, tmp_path):
+def test_D6_416_with_another_length_is_begun_anew(downloads, shop, tmp_path):
     entry = paused_half_way(downloads, shop, model(tmp_path))
     short = model(tmp_path, size=1000, name="short")
     shop.file("/a.safetensors", short)
@@ -108,7 +108,7 @@ def test_416_with_another_length_is_begun_anew(downloads, shop, tmp_path):
     assert "bytes=100000-" in ranges(shop)
 
 
-def test_416_at_the_end_is_the_end(downloads, shop, tmp_path):
+def test_D6_416_at_the_end_is_the_end(downloads, shop, tmp_path):
     data = model(tmp_path)
     target = folder(tmp_path) / "a.safetensors"
     url = shop.file("/a.safetensors", data)
@@ -162,7 +162,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_not_the_model_is_never_listed(downloads, shop, tmp_path, case):
+def test_D6_what_is_not_the_model_is_never_listed(downloads, shop, tmp_path, case):
     served, file, words = BAD[case]
     served = dict(served)
     data = served.pop("data", model(tmp_path))
@@ -258,7 +258,7 @@ def test_two_at_once(make, shop, tmp_path):
     assert [r["state"] for r in downloads.all()] == ["running", "running", "queued"]
 
 
-def test_a_closed_queue_goes_on_at_the_next_start(make, shop, tmp_path):
+def test_C9_a_closed_queue_goes_on_at_the_next_start(make, shop, tmp_path):
     first = make()
     url, data = slow(shop, tmp_path)
     entry = first.add(plan_of(url))["id"]
@@ -316,7 +316,7 @@ def test_the_same_twice_is_refused_and_names_are_kept_apart(downloads, shop, tmp
     assert downloads.add(plan_of(other, name="A.safetensors"))["name"] == "A-2.safetensors"
 
 
-def test_no_room(make, shop, tmp_path):
+def test_R11_no_room(make, shop, tmp_path):
     downloads = make(reserve=10**18)
     url = shop.file("/a.safetensors", model(tmp_path))
     with pytest.raises(
@@ -345,12 +345,13 @@ def test_the_list_on_disk_may_hold_rows_of_another_version(tmp_path, shop):
     second.close()
 
 
-def test_a_list_that_is_no_database_is_kept_aside(tmp_path, shop):
+def test_C8_a_list_that_is_no_database_is_kept_aside(tmp_path, shop):
     (tmp_path / "downloads.sqlite3").write_bytes(b"no database" * 100)
     downloads = make_downloads(tmp_path, shop)
     assert downloads.all() == []
     downloads.close()
-    assert (tmp_path / "downloads.sqlite3.broken").read_bytes() == b"no database" * 100
+    (aside,) = tmp_path.glob("downloads.sqlite3.damaged-*")
+    assert aside.read_bytes() == b"no database" * 100
 
 
 def test_a_list_that_cannot_be_opened(tmp_path, shop):

@@ -21,7 +21,7 @@ def transport():
     return Transport(allow_local=True, proxies={}, timeout=5)
 
 
-def test_a_token_goes_to_its_own_host_alone(shop, transport):
+def test_N16_a_token_goes_to_its_own_host_alone(shop, transport):
     """Not to another host, another port, nor on a redirect there; but it does on one within the host, and back."""
     with site() as stranger:
         token = Token(value="s3cret", origin=shop.url)
@@ -38,7 +38,7 @@ def test_a_token_goes_to_its_own_host_alone(shop, transport):
         assert stranger.tokens() == []
 
 
-def test_a_redirect_into_this_network_is_not_followed(shop, monkeypatch):
+def test_N16_a_redirect_into_this_network_is_not_followed(shop, monkeypatch):
     """The first host is taken for one of the internet; what it sends on to is not."""
     import ipaddress
 
