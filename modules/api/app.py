@@ -1,5 +1,6 @@
 """The API as one application; the page is mounted into it beside these routes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -13,6 +14,8 @@ from modules.api.description import describe
 from modules.api.detail import build_detail
 from modules.api.downloads import build_downloads
 from modules.api.errors import add_error_handlers, answer
+from modules.api.extensions import add_extensions, build_extensions
+from modules.api.extra_networks import build_extra_networks
 from modules.api.extras import build_extras
 from modules.api.files import build_files
 from modules.api.gallery import build_gallery_routes
@@ -28,6 +31,7 @@ from modules.api.prompting.routes import build_prompting
 from modules.api.queue import build_queue
 from modules.api.reproduce import build_reproduce
 from modules.api.scheduler import build_scheduler
+from modules.api.scheduler_files import build_scheduler_files
 from modules.api.sdapi import build_sdapi
 from modules.api.select import build_select
 from modules.api.settings import build_settings
@@ -35,10 +39,13 @@ from modules.api.system import build_system
 from modules.api.task_progress import build_task_progress
 from modules.api.templates import build_templates
 from modules.api.uploads import build_uploads
+from modules.api.webhooks import build_webhooks
+from modules.api.welcome import build_welcome
 from modules.core.flags import Flags
 from modules.jobs.service import JobService
 from modules.library.downloads.queue import Downloads
 from modules.library.thumbnails import Thumbnails
+from modules.plugins.extensions import Extension
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -50,10 +57,11 @@ def build_api(
     downloads: Downloads | None = None,
     door: Door | None = None,
     power: Power | None = None,
+    extensions: Sequence[Extension] = (),
 ) -> FastAPI:
     """All routes of the API, behind the guard, which goes by `door`. Without `downloads` there are no routes for them.
 
-    `power` is told when the API is asked to end the server.
+    `power` is told when the API is asked to end the server. `extensions`: all there are; those without a trouble are added.
     """
     app = FastAPI(title="Atelier", docs_url=None, redoc_url=None)
     add_error_handlers(app)
@@ -62,14 +70,19 @@ def build_api(
     app.include_router(build_accounts(door, service))
     app.include_router(build_sdapi(service))
     app.include_router(build_task_progress(service))
-    app.include_router(build_system(service, flags))
+    failed = {one.name: one for one in add_extensions(app, [one for one in extensions if one.trouble is None])}
+    extensions, power = [failed.get(one.name, one) for one in extensions], power or Power()
+    app.include_router(build_system(service, flags, extensions))
+    app.include_router(build_extensions(service, power, extensions))
     app.include_router(build_metrics(service))
-    app.include_router(build_power(power or Power(), flags))
+    app.include_router(build_welcome(service, flags))
+    app.include_router(build_power(power, flags))
     app.include_router(build_extras(service))
     app.include_router(build_models(service))
     thumbnails = Thumbnails(service.paths.cache / "thumbnails")
+    app.include_router(build_extra_networks(service))
     app.include_router(build_cards(service, thumbnails))
-    app.include_router(build_gallery_routes(service.album, thumbnails))
+    app.include_router(build_gallery_routes(service.album, thumbnails, service.meaning))
     app.include_router(build_atelier(service))
     app.include_router(build_files(service))
     app.include_router(build_uploads(service))
@@ -84,6 +97,8 @@ def build_api(
     app.include_router(build_queue(service))
     app.include_router(build_plan(service))
     app.include_router(build_scheduler(service))
+    app.include_router(build_scheduler_files(service))
+    app.include_router(build_webhooks(service))
     app.include_router(build_select(service, downloads))
     if downloads is not None:
         app.include_router(build_downloads(downloads))
@@ -101,11 +116,11 @@ def _health(service: JobService) -> APIRouter:
     router = APIRouter()
 
     @router.get("/healthz")
-    def healthz() -> dict[str, Any]:
+    async def healthz() -> dict[str, Any]:
         return {"status": "ok"}
 
     @router.get("/readyz")
-    def readyz() -> Response:
+    async def readyz() -> Response:
         if service.engine_ready:
             return JSONResponse({"status": "ready"})
         return answer(503, "NotReady", "The engine is still starting. Jobs may be sent already: they wait for it.")

@@ -13,6 +13,7 @@ from modules.api.callers import Caller
 from modules.api.models import MAX_SEARCH, find_model
 from modules.api.pictures import read_picture
 from modules.core.errors import InputError, NotFound, UnknownName
+from modules.core.paths import CHECKPOINT
 from modules.core.validation import Number, Text
 from modules.images.encode import encode_png, ending_of
 from modules.images.reading import decoded
@@ -35,6 +36,7 @@ class CardNotes(BaseModel):
     activation_text: Text = Field("", alias="activation text", max_length=10_000)
     preferred_weight: Number = Field(0.0, alias="preferred weight", ge=0, le=10)
     negative_text: Text = Field("", alias="negative text", max_length=10_000)
+    vae: Text = Field("", max_length=1000)
     sd_version: Text = Field("", alias="sd version", max_length=100)
 
 
@@ -127,6 +129,7 @@ def told(service: JobService, sidecars: Sidecars, model_id: str) -> dict[str, An
         },
         "known": {"description": description.text, "activation text": description.activation, "base": description.base},
         "tags": training_tags(model),
+        "vaes": [vae.name for vae in service.library.vaes.list()] if row.kind == CHECKPOINT else [],
         "preview": bool(row.preview),
         "metadata": service.library.index.metadata(row.id),
     }

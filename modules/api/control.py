@@ -19,6 +19,7 @@ ALIASES = {
     "guidance": "guidance_end",
     "preprocessor": "module",
     "processor_resolution": "processor_res",
+    "batch_image_dir": "batch_images",
 }
 """What fields were called in earlier versions and are in Forge's."""
 
@@ -31,11 +32,10 @@ POSITIONS = (
 MAX_PICTURES = 500
 PICTURES = ("image", "mask", "effective_region_mask")
 WITHOUT_EFFECT = (
-    *("save_detected_map", "pulid_mode"),
+    *("pulid_mode",),
     *(
         "is_ui",
         "loopback",
-        "batch_images",
         "output_dir",
         "use_preview_as_input",
         "generated_image",

@@ -136,7 +136,7 @@ def build_extras(service: JobService) -> APIRouter:
         shown = found.pictures if body.show_extras_results and not request.input_dir else []
         return {"html_info": found.words, "images": shown, **found.told}
 
-    uploads = Uploads(service.paths.cache / "uploads")
+    uploads = Uploads(service.paths.cache / "uploads", service.policy.uploads)
 
     @router.post("/sdapi/v1/interrogate")
     @router.post("/atelier/interrogate")  # as the page asks, also where the API is closed

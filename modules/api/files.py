@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
+from modules.api.bodies import Body
 from modules.api.callers import Caller
 from modules.api.pictures import report
 from modules.core.user import User
@@ -30,12 +31,24 @@ def build_files(service: JobService) -> APIRouter:
         return await submitted(service, request, caller)
 
     @router.post("/atelier/jobs/{job_id}/interrupt")
-    def interrupt(job_id: str, caller: Caller) -> dict[str, Any]:
+    def interrupt(job_id: str, caller: Caller, after_current: bool = False) -> dict[str, Any]:
         desk = service.desk(caller)
-        desk.ask("interrupt", job_id)
+        desk.ask("finish" if after_current else "interrupt", job_id)
         return report(service, desk.job(job_id))
 
+    @router.post("/atelier/jobs/{job_id}/forever")
+    def forever(job_id: str, body: ForeverBody, caller: Caller) -> dict[str, Any]:
+        """Draw it over and over, or end that. `job`: the last of those that followed it; `was`: whether it is, or was, drawn so."""
+        last, was = service.desk(caller).forever(job_id, body.on)
+        return {"job": last, "was": was}
+
     return router
+
+
+class ForeverBody(Body):
+    """Whether that is wished."""
+
+    on: bool = True
 
 
 async def submitted(service: JobService, request: Request, user: User) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from modules.api.callers import Caller
 from modules.core.user import User
 from modules.core.validation import Whole
 from modules.jobs.desk import Desk
+from modules.jobs.scripts import shown
 from modules.jobs.service import JobService
-from modules.jobs.store import ENDED, Job
+from modules.jobs.store import ENDED, Image, Job
 
 ENDED_SHOWN = 30
 PICTURES_SHOWN = 8
@@ -76,22 +77,27 @@ def names_of(user: User) -> tuple[str, ...]:
 
 
 def told(desk: Desk) -> dict[str, Any]:
-    """`{"paused", "jobs"}`: the running job, those that wait in their order, then those over, the latest first."""
+    """`{"paused", "full", "jobs"}`: the running job, those that wait in their order, then those over, the latest first. `full`: why jobs wait
+    for room on a disk, or None."""
     service = desk.service
-    unfinished = [job for job in service.in_order() if desk.owns(job)]
+    unfinished = service.in_order(desk.owns)
     over = [job for job in desk.recent(ENDED_SHOWN + len(unfinished)) if job.state in ENDED]
     over.sort(key=lambda job: job.ended or 0, reverse=True)
-    paused = service.store.paused()
+    paused, names = service.store.paused(), names_of(desk.user)
+    full = service.queue.full.told(names)
+    jobs = [*unfinished, *over[:ENDED_SHOWN]]
+    images = service.store.images_of([job.id for job in jobs])
     return {
-        "paused": any(user in paused for user in names_of(desk.user)),
-        "jobs": [entry(service, job) for job in (*unfinished, *over[:ENDED_SHOWN])],
+        "paused": bool(full) or not paused.isdisjoint(names),
+        "full": full,
+        "jobs": [entry(service, job, shown(images[job.id], job.info.get("hidden", ()))) for job in jobs],
     }
 
 
-def entry(service: JobService, job: Job) -> dict[str, Any]:
+def entry(service: JobService, job: Job, images: list[Image]) -> dict[str, Any]:
     """One job in few words. Pictures by their ids; times in seconds since 1970."""
     live = service.live(job.id) if job.state == "running" else None
-    pictures = [image.id for image in service.images(job.id)]
+    pictures = [image.id for image in images]
     request = job.request
     values = {name: getattr(request, name) for name in service.queue.editable(job)}
     return {

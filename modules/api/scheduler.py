@@ -1,14 +1,12 @@
 """The agent-scheduler extension's routes over our own queue: `/agent-scheduler/v1/*`, in its names and shapes."""
 
 import base64
-import tempfile
-import zipfile
-from collections.abc import Iterator, Sequence
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
+from modules.api.archives import zip_answer
 from modules.api.bodies import Body, GenerationBody, Txt2ImgBody
 from modules.api.callers import Caller
 from modules.api.img2img import Img2ImgBody
@@ -20,7 +18,7 @@ from modules.core.validation import Text
 from modules.images.encode import ending_of
 from modules.jobs.desk import Desk
 from modules.jobs.service import JobService
-from modules.jobs.store import ENDED, Image, Job, State
+from modules.jobs.store import ENDED, Job, State
 
 STATUS: dict[State, str] = {
     "queued": "pending",
@@ -36,7 +34,7 @@ Offset = Annotated[int, Query(ge=0, le=10**9)]
 
 
 class Task(GenerationBody):
-    """What its bodies have besides: a checkpoint and a VAE by name."""
+    """What its bodies have besides: a checkpoint and a VAE by name, an address to be told at the end."""
 
     checkpoint: Text | None = None
     vae: Text | None = None
@@ -44,11 +42,7 @@ class Task(GenerationBody):
     callback_url: Text | None = None
 
     def overridden(self) -> "Task":
-        """With both in `override_settings`; raises InputError for a callback."""
-        if self.callback_url:
-            raise InputError(
-                "callback_url", "callback_url is not called here. Ask /agent-scheduler/v1/task/ID instead."
-            )
+        """With both in `override_settings`."""
         named = {"sd_model_checkpoint": self.checkpoint, "sd_vae": self.vae}
         settings = {**(self.override_settings or {}), **{name: value for name, value in named.items() if value}}
         return self.model_copy(update={"override_settings": settings})
@@ -91,9 +85,9 @@ def _add_queue(router: APIRouter, service: JobService) -> None:
     @router.get("/queue")
     def queue_status(caller: Caller, limit: Limit = 20, offset: Offset = 0) -> dict[str, Any]:
         desk = service.desk(caller)
-        unfinished = [job for job in service.in_order() if desk.owns(job)]
+        unfinished = service.in_order(desk.owns)
         running = next((job.id for job in unfinished if job.state == "running"), None)
-        paused = service.store.paused()
+        paused = service.store.paused() | service.queue.full.users()
         return {
             "current_task_id": running,
             "pending_tasks": [
@@ -194,8 +188,8 @@ def _add_tasks(router: APIRouter, service: JobService) -> None:
         if job.state != "done":
             return {"success": False, "message": f"Task is {STATUS[job.state]}"}
         if zip:
-            headers = {"Content-Disposition": f'attachment; filename="{job.number}.zip"'}
-            return StreamingResponse(pieces(zipped(desk.images(job.id))), media_type="application/zip", headers=headers)
+            files = ((f"{i}-{image.path.name}", read_picture(image)) for i, image in enumerate(desk.images(job.id)))
+            return zip_answer(files, f'attachment; filename="{job.number}.zip"')
         return {
             "success": True,
             "data": [picture_of(read_picture(image), image.infotext) for image in desk.images(job.id)],
@@ -255,7 +249,7 @@ def queued(desk: Desk, body: Txt2ImgTask | Img2ImgTask) -> dict[str, str]:
     name = checked_name(body.name) if body.name else None
     found = body.overridden()
     assert isinstance(found, Txt2ImgTask | Img2ImgTask)
-    job = desk.submit(found.to_request(), body.force_task_id or None, "api")
+    job = desk.submit(found.to_request(), body.force_task_id or None, "api", callback_url=body.callback_url)
     if name:
         desk.service.store.label(job.id, name=name)
     return {"task_id": job.id}
@@ -283,11 +277,12 @@ def place_of(desk: Desk, job: Job) -> int | None:
 def task_of(desk: Desk, job: Job, position: int | None = None) -> dict[str, Any]:
     """A job in the extension's shape; times in milliseconds since 1970."""
     name, bookmarked = desk.service.store.label_of(job.id)
+    hook = desk.service.store.calls.hook_of(job.id)
     params = job.request.model_dump(mode="json", exclude={"init_images", "mask", "script_args", "control"})
     return {
         "id": job.id,
         "api_task_id": None,
-        "api_task_callback": None,
+        "api_task_callback": hook.url if hook else None,
         "name": name,
         "type": job.kind,
         "status": STATUS[job.state],
@@ -305,27 +300,6 @@ def picture_of(data: bytes, infotext: str) -> dict[str, str]:
     """A picture as a data URL, and its parameters."""
     kind = MIME[ending_of(data)]
     return {"image": f"data:image/{kind};base64,{base64.b64encode(data).decode()}", "infotext": infotext}
-
-
-def zipped(images: Sequence[Image]) -> IO[bytes]:
-    """The files of those pictures in an archive, at its beginning; raises NotFound for one that is gone."""
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # its reader closes it
-    try:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for number, image in enumerate(images):
-                archive.writestr(f"{number}-{image.path.name}", read_picture(image))
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
-
-
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """A file piece by piece; closed at the end."""
-    with file:
-        while piece := file.read(2**20):
-            yield piece
 
 
 def good(message: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from modules.api.headers import Asked, Headers, accepted
 from modules.api.img2img import Img2ImgBody
 from modules.api.paths import told_path
 from modules.api.pictures import read_picture
+from modules.api.script_list import script_infos, script_names
 from modules.core.errors import AtelierError, QueueFull
 from modules.images.infotext import parse_infotext
 from modules.images.metadata.read import read_metadata
@@ -24,10 +25,9 @@ from modules.jobs.desk import PATH_OPTIONS, Desk
 from modules.jobs.service import JobService
 from modules.jobs.store import ENDED, Image, Job
 from modules.library.shelf import Shelf
-from modules.requests.events import Failed
+from modules.requests.events import FIRST_MAP, Failed, is_picture
 from modules.requests.kinds import Request
 from modules.requests.models import LoadModel, UnloadModels
-from modules.requests.scripts import ScriptEntry
 
 
 def build_sdapi(service: JobService) -> APIRouter:
@@ -94,12 +94,11 @@ def _add_lists(router: APIRouter, service: JobService) -> None:
 
     @router.get("/sdapi/v1/scripts")
     def scripts() -> dict[str, list[str]]:
-        tabs = ("txt2img", "img2img")
-        return {tab: [s.name.lower() for s in service.catalogue.scripts if tab in s.fields] for tab in tabs}
+        return script_names(service.catalogue.scripts, service.settings.current.controlnet.control_net_unit_count)
 
     @router.get("/sdapi/v1/script-info")
     def script_info() -> list[dict[str, Any]]:
-        return [info for script in service.catalogue.scripts for info in script_infos(script)]
+        return script_infos(service.catalogue.scripts, service.settings.current.controlnet.control_net_unit_count)
 
     @router.post("/sdapi/v1/unload-checkpoint")
     def unload_checkpoint() -> dict[str, Any]:
@@ -152,27 +151,6 @@ async def drawn(desk: Desk, body: GenerationBody, request: Request, asked: Asked
     }
 
 
-def script_infos(script: ScriptEntry) -> list[dict[str, Any]]:
-    """A1111's description of a script, one a tab."""
-    found = []
-    for tab, fields in script.fields.items():
-        arguments = [
-            {
-                "label": field.label,
-                "value": field.default,
-                "minimum": field.minimum,
-                "maximum": field.maximum,
-                "step": field.step,
-                "choices": list(field.choices) or None,
-            }
-            for field in fields
-        ]
-        found.append(
-            {"name": script.name.lower(), "is_alwayson": False, "is_img2img": tab == "img2img", "args": arguments}
-        )
-    return found
-
-
 def between_jobs(service: JobService, request: LoadModel | UnloadModels) -> dict[str, Any]:
     """A1111's empty answer, once the engine has done that; raises JobFailed."""
     ended = service.errands.ask(request)
@@ -183,7 +161,7 @@ def between_jobs(service: JobService, request: LoadModel | UnloadModels) -> dict
 
 def info_of(job: Job, images: list[Image]) -> dict[str, Any]:
     """A1111's `info`: what the engine reported, and each picture that there is."""
-    request, pictures = job.request, [image for image in images if image.position >= 0]
+    request, pictures = job.request, [image for image in images if is_picture(image.position)]
 
     def each(name: str, otherwise: Any) -> list[Any]:
         values = job.info.get(name, [])
@@ -198,7 +176,7 @@ def info_of(job: Job, images: list[Image]) -> dict[str, Any]:
         "all_prompts": each("all_prompts", request.prompt),
         "all_negative_prompts": each("all_negative_prompts", request.negative_prompt),
         "all_subseeds": each("all_subseeds", -1),
-        "infotexts": [image.infotext for image in images],
+        "infotexts": [image.infotext for image in images if image.position < FIRST_MAP],
     }
     if job.message:
         found["warnings"] = [job.message]
@@ -214,7 +192,7 @@ def progress_of(desk: Desk, skip_image: bool) -> dict[str, Any]:
     state = {
         "skipped": "skip" in wishes,
         "interrupted": "interrupt" in wishes,
-        "stopping_generation": False,
+        "stopping_generation": "finish" in wishes,
         "job": f"Batch {at.batch + 1} out of {at.batches}" if at else "",
         "job_count": at.batches if at else getattr(job.request, "n_iter", 1) if job else 0,
         "job_timestamp": job.info.get("job_timestamp", "0") if job else "0",

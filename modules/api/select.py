@@ -41,7 +41,7 @@ class SelectBody(Body):
 def build_select(service: JobService, downloads: Downloads | None = None) -> APIRouter:
     """All of them; without `downloads` nothing can be fetched."""
     router = APIRouter(prefix="/atelier")
-    segmenters, uploads = Segmenters(service.paths), Uploads(service.paths.cache / "uploads")
+    segmenters, uploads = Segmenters(service.paths), Uploads(service.paths.cache / "uploads", service.policy.uploads)
 
     @router.get("/select")
     def methods() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import platform
 import random
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from modules.api.callers import Caller
 from modules.api.errors import answer
+from modules.api.extensions import items
 from modules.core.flags import Flags
 from modules.core.paths import ROOT
 from modules.jobs.service import JobService
+from modules.plugins.extensions import Extension
 
 NO_TRAINING = "Embeddings and hypernetworks are not made or trained here yet. Train with another program and put the file into models/."
 TRAINING = ("create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork")
@@ -23,7 +26,7 @@ SECRETS = ("secret", "password", "token")
 """Parts of the names of settings that a report does not tell."""
 
 
-def build_system(service: JobService, flags: Flags) -> APIRouter:
+def build_system(service: JobService, flags: Flags, extensions: Sequence[Extension] = ()) -> APIRouter:
     """All of them."""
     router = APIRouter()
     number = random.SystemRandom().randrange(2**31)
@@ -39,7 +42,7 @@ def build_system(service: JobService, flags: Flags) -> APIRouter:
 
     @router.get("/sdapi/v1/extensions")
     def get_extensions_list() -> list[dict[str, Any]]:
-        return []
+        return items(extensions)
 
     for path in TRAINING:
         router.add_api_route(f"/sdapi/v1/{path}", _untrained, methods=["POST"], name=path.replace("/", "_"))

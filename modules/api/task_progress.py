@@ -51,7 +51,7 @@ def told(desk: Desk, body: TaskBody) -> dict[str, Any]:
         return {**found, "completed": True}
     if job.state == "queued":
         waiting = desk.service.position(job.id)
-        return {**found, "queued": True, "textinfo": f"In queue: {waiting + 1}/{len(desk.service.in_order())}"}
+        return {**found, "queued": True, "textinfo": f"In queue: {waiting + 1}/{len(desk.service.store.tickets())}"}
     live = desk.live(job.id)
     if live is None:
         return {**found, "active": True, "progress": 0.0}

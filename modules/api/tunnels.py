@@ -38,7 +38,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "ngrok": Kind(
             program="ngrok",
             get="https://ngrok.com/download",
-            command=lambda port, network: ["http", f"127.0.0.1:{port}", "--log=stdout", "--log-format=logfmt"],
+            command=lambda port, network: [
+                *("http", f"127.0.0.1:{port}", "--log=stdout", "--log-format=logfmt"),
+                *network.ngrok_words,
+            ],
             address=re.compile(r"url=(https://[^\s\"]+)"),
         ),
     }

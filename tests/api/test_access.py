@@ -2,7 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
+import hashlib
+import re
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -18,11 +23,12 @@ from modules.core.network import Network, parse_accounts
 from modules.core.policy import HOME, POLICIES
 from modules.library.downloads.queue import Downloads
 from modules.library.downloads.transport import Transport
-from tests.jobs.helpers import make_service, puppet_inline
+from tests.jobs.helpers import make_service, play, puppet_inline
 from webui.blocks import mount_page
 
-PUBLIC = {"GET /healthz", "GET /login", "POST /login", "GET /login/{name}", "POST /logout"}
+PUBLIC = {"GET /healthz", "GET /login", "POST /login", "GET /login/{name}", "POST /logout", "GET /localization.js"}
 """What answers without a login; the written list of row N7."""
+ANN = {"Authorization": f"Basic {base64.b64encode(b'ann:first secret').decode()}"}
 BOB = {"Authorization": f"Basic {base64.b64encode(b'bob:second secret').decode()}"}
 RESTRICTED = (Level.ADMIN, Level.API_ADMIN, Level.DOWNLOADS, Level.SCHEMA)
 
@@ -61,7 +67,9 @@ def app(tmp_path_factory) -> Iterator[FastAPI]:
     async def build() -> FastAPI:  # outside a running loop gradio opens one and never closes it
         door = Door(accounts=accounts, network=network)
         api = build_api(service, Flags(network=network), downloads=downloads, door=door)
-        return mount_page(api, service, downloads)
+        page = mount_page(api, service, downloads)
+        page.state.service = service
+        return page
 
     yield asyncio.run(build())
     downloads.close()
@@ -141,3 +149,49 @@ def test_exact_lines_come_before_those_that_take_anything():
     assert access.level("POST", "/gradio_api/upload") is Level.NOBODY
     assert access.level("POST", "/gradio_api/queue/join") is Level.USER
     assert access.level("HEAD", "/atelier/images/1") is Level.USER
+
+
+STREAMS = (
+    "/atelier/watch/{job_id}",
+    "/gradio_api/queue/data",
+    "/gradio_api/heartbeat/{session_hash}",
+    "/queue/data",
+    "/heartbeat/{session_hash}",
+)
+"""Answers without end."""
+
+
+def state_of(data: Path) -> dict[str, str]:
+    """What a data folder holds, caches, the index of pictures and logs aside: files by their bytes, databases by their rows."""
+    found = {}
+    for path in sorted(data.rglob("*")):
+        name = path.relative_to(data).as_posix()
+        if (
+            not path.is_file()
+            or name.startswith(("cache/", "gallery.sqlite3"))
+            or name.endswith(("-wal", "-shm", ".log"))
+        ):
+            continue
+        if path.suffix == ".sqlite3":
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                found[name] = "\n".join(line for line in db.iterdump() if "INTO" in line and '"seen"' not in line)
+        else:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def test_A20_a_get_changes_nothing(app):
+    """Every GET, with ids and names that are there and that are not, by an administrator."""
+    service = app.state.service
+    client = TestClient(app, base_url="http://127.0.0.1:7860", headers=ANN, raise_server_exceptions=False)
+    job = service.submit(play(), "ann")
+    paths = {path for method, path in routes_of(app.routes) if method == "GET" and path not in STREAMS}
+    assert len(paths) > 60
+    client.get("/sdapi/v1/samplers")  # a login is noted
+    before, settings = state_of(service.paths.data), service.settings.current
+    for path in sorted(paths):
+        for value in ("1", job.id, "x"):
+            named = re.sub(r"\{[^}]*\}", value, path)
+            client.get(named, params={"name": value, "filename": value, "page": "lora", "item": "x"})
+    assert state_of(service.paths.data) == before
+    assert service.settings.current == settings

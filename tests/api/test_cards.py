@@ -70,6 +70,19 @@ def test_notes_are_kept_beside_the_file_with_what_was_there(client, loras):
     assert (card["activation"], card["weight"]) == ("grey, (fur:1.2)", 0.5)
 
 
+def test_a_checkpoint_has_a_preferred_vae(client, service):
+    vae = service.paths.own("VAE") / "soft.safetensors"
+    vae.parent.mkdir(parents=True, exist_ok=True)
+    vae.write_bytes(b"x")
+    id = cards(client, "Stable-diffusion")["sub/other.safetensors"]["id"]
+    assert client.get(f"/atelier/cards/{id}/notes").json()["vaes"] == ["soft.safetensors"]
+    told = client.post(f"/atelier/cards/{id}/notes", json={"vae": "soft.safetensors"}).json()
+    path = service.paths.own("Stable-diffusion") / "sub" / "other.json"
+    assert told["stored"]["vae"] == "soft.safetensors" and json.loads(path.read_text()) == {"vae": "soft.safetensors"}
+    path.unlink()
+    vae.unlink()
+
+
 @pytest.mark.parametrize(
     "body", [{"preferred weight": -1}, {"preferred weight": "x"}, {"other": 1}, {"notes": "x" * 20_001}, []]
 )

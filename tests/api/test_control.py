@@ -27,6 +27,7 @@ def test_named_arguments_and_their_old_names():
         title="controlnet",
     )
     assert new == old
+    assert units({"model": "x", "batch_image_dir": "maps"}) == units({"model": "x", "batch_images": "maps"})
     assert new[0].guidance_end == 0.5 and new[0].image is not None
 
 

@@ -4,10 +4,15 @@ import base64
 import io
 import zipfile
 
+import psutil
 import pytest
 from PIL import Image
 
 from modules.images.encode import encode_png, read_infotext
+from modules.library.album.schema import Told
+from tests.api.conftest import client_of
+from tests.jobs.helpers import make_service, puppet_inline
+from tests.server import until
 
 URL = "/atelier/gallery"
 
@@ -87,7 +92,7 @@ def test_ids_alone_lead_to_files(client, drawn, id, what):
     assert client.get(f"{URL}/{id}{what}").status_code == 404
 
 
-def test_nothing_outside_the_folders_is_served(client, service, drawn, tmp_path):
+def test_F2_nothing_outside_the_folders_is_served(client, service, drawn, tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(encode_png(Image.new("RGB", (8, 8)), "hidden words"))
     (id,) = ids(client, search="green owl")
@@ -144,3 +149,77 @@ def test_pictures_of_another_program(client, service, tmp_path):
 def test_wrong_values(client, method, path, values):
     answer = getattr(client, method)(URL + path, **values)
     assert (answer.status_code, bool(answer.json()["detail"])) == (422, True)
+
+
+def test_searching_by_meaning_asks_the_engine(client, service, drawn):
+    """The starter's own encoder, between two jobs: every picture has its place, and a like one is first of all itself."""
+    until(lambda: service.meaning._one_batch() or service.meaning.missing() == 0, 60)
+    everything = ids(client)
+    assert sorted(ids(client, search="a red mushroom", by_meaning=True)) == sorted(everything)
+    (first,) = ids(client, search="green owl")
+    assert ids(client, search=f"similar:{first}")[0] == first
+    assert ids(client, search="owl seed:8", by_meaning=True) == ids(client, search="seed:8")
+    assert client.get(f"{URL}/state").json()["unseen"] == 0
+    for wrong, status in (("similar:nothing", 422), (f"similar:{10**15}", 404)):
+        assert client.get(URL, params={"search": wrong}).status_code == status
+
+
+def test_F8_nothing_is_reached_through_links_among_the_pictures(client, service, tmp_path):
+    """Neither through one that was there before, nor through one that takes the place of a folder later."""
+    away = tmp_path / "away"
+    away.mkdir()
+    secret = encode_png(Image.new("RGB", (8, 8)), "a hidden badger")
+    (away / "1.png").write_bytes(secret)
+    outputs = service.paths.outputs / "outputs" / "txt2img-images"
+    (outputs / "link").symlink_to(away)
+    (outputs / "day").mkdir()
+    (outputs / "day" / "1.png").write_bytes(encode_png(Image.new("RGB", (8, 8)), "a plain badger"))
+    service.album._scan()
+    (id,) = ids(client, search="badger")
+    (outputs / "day").rename(tmp_path / "moved")
+    (outputs / "day").symlink_to(away)
+    for what in ("file", "thumbnail"):
+        assert client.get(f"{URL}/{id}/{what}").status_code == 404
+    client.post(f"{URL}/delete", json={"ids": [id]})
+    client.post(f"{URL}/purge", json={"ids": [id]})
+    assert (away / "1.png").read_bytes() == secret
+    (outputs / "day").unlink()
+    (tmp_path / "moved").rename(outputs / "day")
+    service.album._scan()
+    (id,) = ids(client, search="badger")
+    assert client.post(f"{URL}/delete", json={"ids": [id]}).json() == {"troubles": []}
+    (outputs / "day").rmdir()
+    (outputs / "day").symlink_to(away)
+    (trouble,) = client.post(f"{URL}/restore", json={"ids": [id]}).json()["troubles"]
+    assert "is a link to another place now" in trouble
+    assert [path.name for path in away.iterdir()] == ["1.png"]
+    service.album._scan()
+    assert ids(client, search="badger") == []
+
+
+def test_L12_a_hundred_thousand_pictures(tmp_path):
+    """All are listed, searched and counted, in bounded memory."""
+    service = make_service(tmp_path, puppet_inline())
+    root = str(service.album.roots()[0])
+    with service.album.store.change() as db:
+        db.executemany(
+            "INSERT INTO pictures (root, name, folder, size, mtime) VALUES (?, ?, ?, 1, ?)",
+            [(root, f"day {n % 30:02}/{n:06}.png", f"day {n % 30:02}", n) for n in range(100_000)],
+        )
+    some = service.album.store.entries("WHERE id % 1000 = 0")
+    service.album.store.keep_read([(one, Told(infotext="a rare fox", prompt="a rare fox")) for one in some])
+    before = psutil.Process().memory_info().rss
+    with client_of(service) as client:
+        for _ in range(2):
+            newest = ids(client)
+            assert len(newest) == 100_000
+        assert newest == ids(client, order="Oldest first")[::-1]
+        assert len(ids(client, folder="day 07")) == 3334
+        assert set(ids(client, search="fox")) == {one.id for one in some}
+        assert client.get(f"{URL}/state").status_code == 200
+        chosen = newest[:2]
+        client.post(f"{URL}/favourite", json={"ids": chosen, "value": True})
+        assert ids(client, view="favourites") == chosen
+    assert psutil.Process().memory_info().rss - before < 200 * 2**20
+    service.album.close()
+    service.store.close()

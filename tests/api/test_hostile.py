@@ -230,6 +230,38 @@ def test_A8_bodies_have_an_end(shared, ann):
     assert "32 MB" in answer.json()["detail"]
 
 
+RANGES = (
+    "bytes=0-0,1-1",
+    f"bytes={','.join(['0-0'] * 10_000)}",
+    "bytes=0-0-0",
+    "bytes=-1",
+    "bytes=5-",
+    "bytes=9-1",
+    "x=1",
+    "",
+)
+
+
+@pytest.mark.parametrize("wanted", RANGES, ids=lambda wanted: wanted[:14])
+@pytest.mark.parametrize("path", ["/atelier/page/page.js", "/atelier/page/page.css"])
+def test_N21_odd_ranges(shared, ann, path, wanted):
+    whole = ann.get(path).content
+    answer = ann.get(path, headers={"Range": wanted})
+    assert answer.status_code in (200, 206, 400, 416, 431), answer.status_code
+    assert len(answer.content) < len(whole) + 1000
+    assert ann.get("/healthz").status_code == 200
+
+
+def test_N22_what_is_asked_for_forges_no_line_of_the_log(shared, ann):
+    odd = "a\r\nINFO uvicorn: forged\x1b[2J"
+    ann.get("/nothing/a%0d%0aINFO%20uvicorn:%20forged%1b[2J", headers={"User-Agent": "a\x1b[2J"})
+    ann.post("/sdapi/v1/txt2img", json={"prompt": odd, "sampler_name": odd, "steps": 1})
+    ann.post("/sdapi/v1/options", json={"sd_model_checkpoint": odd, odd: 1})
+    assert "\x1b" not in shared.log
+    assert "\nINFO uvicorn: forged" not in shared.log
+    assert all(len(line) < 3000 for line in shared.log.splitlines())
+
+
 def test_F1_gradio_serves_no_files(shared, ann):
     for path in (
         "file=/etc/passwd",

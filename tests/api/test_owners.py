@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
@@ -69,6 +70,46 @@ def world(tmp_path_factory) -> Iterator[World]:
     yield World(service, app, users)
     service.close()
     accounts.close()
+
+
+def test_F4_a_gallery_shows_users_their_own(world):
+    """Pictures, boards, the trash: bob's are not eve's, and the administrator sees everybody's."""
+    url = "/atelier/gallery"
+
+    def ids(name: str, **values) -> list[int]:
+        return world.clients[name].get(url, params=values).json()["ids"]
+
+    def post(user: str, route: str, **values):
+        return world.clients[user].post(f"{url}/{route}", json=values)
+
+    for name in ("bob", "eve"):
+        world.draw(name, steps=1)
+    (bobs,), (eves,) = ids("bob"), ids("eve")
+    assert ids("ann", search="owner:bob") == [bobs] and ids("eve", search="owner:bob") == []
+    assert {bobs, eves} <= set(ids("ann"))
+    for route in ("", "/file", "/thumbnail"):
+        answers = {name: world.clients[name].get(f"{url}/{bobs}{route}").status_code for name in ("ann", "bob", "eve")}
+        assert answers == {"ann": 200, "bob": 200, "eve": 404}
+    assert world.clients["eve"].get(url, params={"search": f"similar:{bobs}"}).status_code == 404
+    archive = {"ids": f"{bobs}", "metadata": "true"}
+    assert world.clients["eve"].post(f"{url}/zip", data=archive).status_code == 404
+    board = post("bob", "boards", name="Best", ids=[bobs, eves]).json()["id"]
+    assert ids("bob", board=board) == [bobs]
+    assert post("eve", "boards", name="Best", ids=[eves]).json()["id"] != board
+    assert world.clients["eve"].get(url, params={"board": board}).status_code == 404
+    for route in ("rename", "remove", "delete"):
+        more = {"name": "Mine"} if route == "rename" else {}
+        assert post("eve", f"boards/{board}/{route}", ids=[bobs], **more).status_code == 404
+    assert [one["name"] for one in world.clients["bob"].get(f"{url}/state").json()["boards"]] == ["Best"]
+    assert world.clients["ann"].get(f"{url}/state").json()["boards"] == []
+    for route in ("delete", "favourite", "purge"):
+        more = {"value": True} if route == "favourite" else {}
+        assert post("eve", route, ids=[bobs], **more).status_code == 200
+    assert ids("bob") == [bobs] and ids("bob", view="favourites") == []
+    assert post("bob", "delete", ids=[bobs]).json() == {"troubles": []}
+    assert (ids("bob"), ids("bob", view="trash"), ids("eve", view="trash")) == ([], [bobs], [])
+    assert post("eve", "restore", ids=[bobs]).status_code == 200 and ids("bob") == []
+    assert post("bob", "restore", ids=[bobs]).status_code == 200 and ids("bob") == [bobs]
 
 
 def test_F4_everything_of_another_user_is_404(world):
@@ -178,6 +219,17 @@ def test_A11_paths_are_not_for_everyone(world):
         assert (answer.status_code, answer.json()["error"]) == (403, "Forbidden"), name
         assert name not in world.clients["bob"].get("/sdapi/v1/options").json()
         assert name in world.clients["ann"].get("/sdapi/v1/options").json()
+    for client, exposure in (("bob", "lan"), ("ann", "tunnel")):
+        policy = world.service.policy
+        world.service.policy = replace(policy, exposure=exposure)
+        try:
+            for route, sent in (
+                ("/sdapi/v1/options", {"disabled_extensions": ["good"]}),
+                ("/atelier/extensions/restart", {}),
+            ):
+                assert world.clients[client].post(route, json=sent).status_code == 403
+        finally:
+            world.service.policy = policy
     assert world.clients["bob"].post("/sdapi/v1/options", json={"samples_format": "jpg"}).status_code == 403
     assert world.clients["ann"].post("/sdapi/v1/options", json={"samples_format": "png"}).status_code == 200
 

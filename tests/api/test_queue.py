@@ -5,7 +5,11 @@ from tests.jobs.helpers import play
 
 def test_the_queue_is_paused_reordered_edited_and_drawn(puppet):
     service, client = puppet
-    assert client.post("/atelier/queue/pause", json={"paused": True}).json() == {"paused": True, "jobs": []}
+    assert client.post("/atelier/queue/pause", json={"paused": True}).json() == {
+        "paused": True,
+        "full": None,
+        "jobs": [],
+    }
     first, second = (service.submit(play(seed=seed), user=user).id for seed, user in ((1, ""), (2, "")))
     told = client.post(f"/atelier/queue/{second}/move", json={"place": 0}).json()
     assert [job["id"] for job in told["jobs"]] == [second, first]

@@ -1,12 +1,15 @@
 """The agent-scheduler's routes, over the stand-in engine."""
 
 import base64
+import dataclasses
 import io
+import json
 
 import pytest
 from PIL import Image
 
 V1 = "/agent-scheduler/v1"
+TIMES = ("created_at", "updated_at", "priority")
 BODY = {"prompt": "{}", "width": 64, "height": 64, "steps": 2}
 
 
@@ -110,3 +113,99 @@ def test_wrong_wishes_are_answered_with_a_sentence(puppet, method, path, body, s
     answer = client.request(method, f"{V1}/{path}", json=body)
     assert answer.status_code == status and answer.json()["detail"].endswith((".", "…")), answer.text
     assert not service.store.recent(1)
+
+
+def small() -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_the_queue_as_a_file(puppet):
+    service, client = puppet
+    post(client, "queue/pause")
+    first = queue(client, seed=5, name="mine")
+    body = {**BODY, "init_images": [small()], "force_task_id": "drawn-on"}
+    assert post(client, "queue/img2img", json=body)["task_id"] == "drawn-on"
+    told = client.get(f"{V1}/export").json()
+    assert [(task["id"], task["name"], task["type"]) for task in told] == [
+        (first, "mine", "txt2img"),
+        ("drawn-on", None, "img2img"),
+    ]
+    post(client, "queue/clear")
+    for job in (first, "drawn-on"):
+        client.delete(f"{V1}/task/{job}")
+    answer = post(client, "import", json={"content": json.dumps(told)})
+    assert (answer["success"], answer["task_ids"]) == (True, [first, "drawn-on"])
+    assert [{**task, **dict.fromkeys(TIMES)} for task in client.get(f"{V1}/export").json()] == [
+        {**task, **dict.fromkeys(TIMES)} for task in told
+    ]
+    again = post(client, "import", json={"content": json.dumps(told[:1])})["task_ids"]
+    assert again != [first] and service.job(again[0]).request == service.job(first).request
+    post(client, "queue/resume")
+    assert service.wait("drawn-on", 60).state == "done"
+
+
+def test_a_file_of_the_extension(puppet):
+    service, client = puppet
+    post(client, "queue/pause")
+    args = {**BODY, "steps": 3, "sampler_name": "Euler a"}
+    params = json.dumps({"args": args, "checkpoint": "model", "is_ui": False})
+    task = {"id": "", "name": None, "type": "txt2img", "params": params, "script_params": "gAQ="}
+    (job,) = post(client, "import", json={"content": json.dumps([task])})["task_ids"]
+    request = service.job(job).request
+    assert (request.steps, request.override_settings["sd_model_checkpoint"]) == (3, "model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"request": {"steps": 0}},
+        {"request": {"unknown": 1}},
+        {"type": "video"},
+        {"pictures": [1]},
+        {"pictures": {"x": "=="}},
+        {"request": None},
+        {"request": None, "params": "{"},
+        {"request": None, "params": {"args": {**BODY, "steps": 0}}},
+        {"request": None, "params": {"args": BODY, "is_ui": True}},
+        {"name": "a\nb"},
+    ],
+)  # fmt: skip
+def test_all_of_a_file_or_nothing(puppet, change):
+    service, client = puppet
+    post(client, "queue/pause")
+    queue(client)
+    (task,) = client.get(f"{V1}/export").json()
+    answer = client.post(f"{V1}/import", json={"content": json.dumps([task, {**task, **change}])})
+    assert answer.status_code == 422 and "1" in answer.json()["detail"], answer.text
+    assert len(service.store.recent(9)) == 1
+
+
+def test_a_file_that_does_not_fit_into_the_queue(puppet):
+    service, client = puppet
+    post(client, "queue/pause")
+    queue(client)
+    told = client.get(f"{V1}/export").json()
+    service.policy = dataclasses.replace(service.policy, queued=2)
+    answer = client.post(f"{V1}/import", json={"content": json.dumps(told * 3)})
+    assert answer.status_code == 503 and len(service.store.unfinished()) == 1
+    for wrong in ("{}", "x", "[1]", '[{"a": NaN}]', "[" * 5000):
+        assert client.post(f"{V1}/import", json={"content": wrong}).status_code == 422, wrong
+
+
+def test_webhooks_are_listed_and_their_secrets_told_once(puppet):
+    service, client = puppet
+    service.webhooks._allow_local = True
+    post(client, "queue/pause")
+    job = queue(client, callback_url="http://127.0.0.1:9/x?secret=1")
+    assert client.get(f"{V1}/task/{job}").json()["data"]["api_task_callback"] == "http://127.0.0.1:9/x?secret=1"
+    assert client.get("/atelier/webhooks").json() == {"calls": []}
+    post(client, "queue/clear")
+    (call,) = client.get("/atelier/webhooks").json()["calls"]
+    assert (call["job"], call["event"], call["url"]) == (job, "job.cancelled", "http://127.0.0.1:9/x")
+    one, other = (client.post("/atelier/me/webhook-secret").json()["secret"] for _ in range(2))
+    assert (
+        one != other and one.startswith("whsec_") and client.post("/atelier/webhook-secret").json()["secret"] != other
+    )
+    assert client.get("/atelier/me/webhook-secret").status_code == 405

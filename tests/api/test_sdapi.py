@@ -289,8 +289,8 @@ def test_options(client, service):
         "engine_stall_seconds",
         "forge_additional_modules",
         *("downloads_at_once", "huggingface_endpoint", "civitai_endpoint", "sd3_enable_t5"),
-        "results_keep_days",
-        *("restart_noise", "gallery_folders", "gallery_trash_days"),
+        *("results_keep_days", "results_keep_gb"),
+        *("restart_noise", "gallery_folders", "gallery_trash_days", "gallery_by_meaning"),
         *("SCUNET_tile", "SCUNET_tile_overlap", "SWIN_tile", "SWIN_tile_overlap"),  # of A1111's own extensions
         *("ad_bbox_sortby", "ad_same_seed_for_each_tab"),
         *("wildcard_dir", "dp_ignore_whitespace", "dp_write_raw_template", "prompt_notes"),
@@ -298,12 +298,14 @@ def test_options(client, service):
         "take_over_roots",
         "tcd_gamma",
         "unload_idle_minutes",
+        "webhook_url",
     }  # no such things in A1111
     unrecorded = (
         "grid_format",
         "save_images_before_face_restoration",
         "grid_zip_filename_pattern",
         "fp8_storage",
+        *("quicksettings_list", "disabled_extensions", "disable_all_extensions"),
         "localization",
         "gradio_theme",
         "idempotency_hours",
@@ -320,6 +322,43 @@ def test_options(client, service):
         "notification_",
         "disable_token_counters",
         "include_styles_into_token_counters",
+        "save_txt",
+        "save_mask",
+        "save_mask_composite",
+        "return_mask",
+        "return_mask_composite",
+        "save_images_before_color_correction",
+        "save_init_img",
+        "outdir_init_images",
+        "add_user_name_to_info",
+        "disable_weights_auto_swap",
+        "infotext_skip_pasting",
+        "auto_backcompat",
+        "send_seed",
+        "send_size",
+        "export_for_4chan",
+        "img_downscale_threshold",
+        "target_side_length",
+        "img_max_size_mp",
+        "use_upscaler_name_as_suffix",
+        "outdir_samples",
+        "outdir_grids",
+        "directories_max_prompt_words",
+        "outdir_save",
+        "use_save_to_dirs_for_ui",
+        "save_selected_only",
+        "save_write_log_csv",
+        "hide_samplers",
+        "interrupt_after_current",
+        "hidden_tabs",
+        "ui_tab_order",
+        "show_progress_in_title",
+        "do_not_show_images",
+        "sd_checkpoint_dropdown_use_short",
+        "postprocessing_operation_order",
+        "postprocessing_existing_caption_action",
+        "img2img_batch_show_results_limit",
+        "postprocessing_disable_in_extras",
     )
     for name, value in options.items():  # A1111 has the unrecorded ones, too
         assert name in RECORDED["options"] or name in ours or name.startswith(unrecorded), name
@@ -381,6 +420,10 @@ def test_progress_and_interrupt(puppet):
     assert found["current_task"] == service.store.recent(2)[1].id
     assert client.get("/internal/pending-tasks").json() == {"size": 1, "tasks": [waiting.id]}
     service.ask("interrupt", waiting.id)
+    assert found["state"]["stopping_generation"] is False
+    client.post(f"/atelier/jobs/{found['current_task']}/interrupt?after_current=true")
+    state = client.get("/sdapi/v1/progress").json()["state"]
+    assert (state["stopping_generation"], state["interrupted"]) == (True, False)
     assert client.post("/sdapi/v1/interrupt").json() == {}
     thread.join(60)
     assert answers[0].status_code == 200

@@ -1,5 +1,6 @@
 """Sockets and certificates."""
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -71,6 +72,26 @@ def test_ports_and_addresses_that_cannot_be_used():
             bind(Network(server_name=address), 7860)
     with bind(Network(server_name="::1"), 0) as found:
         assert found.family == socket.AF_INET6
+
+
+def test_small_answers_are_sent_at_once():
+    async def accepted() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = bind(Network(), 0)
+        server = await asyncio.start_server(connected, sock=listener)
+        async with server:
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            nodelay = await found
+            writer.close()
+            await writer.wait_closed()
+        return nodelay
+
+    assert asyncio.run(asyncio.wait_for(accepted(), 60)) != 0
 
 
 def test_what_is_said_at_the_start():

@@ -124,7 +124,7 @@ def test_a_preview_is_sent_once(puppet):
 
 
 @pytest.mark.parametrize("name", ["kill", "restart", "stop"])
-def test_without_the_flag_the_server_is_not_ended(client_with, name):
+def test_E10_without_the_flag_the_server_is_not_ended(client_with, name):
     power = Power()
     answer = client_with(power=power).post(f"/sdapi/v1/server-{name}")
     assert answer.status_code == 404 and "--api-server-stop" in answer.json()["detail"]

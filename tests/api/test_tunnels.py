@@ -1,5 +1,6 @@
 """Tunnels, with a stand-in for their programs that prints what those print."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from modules.api.serving import greeting
 from modules.api.tunnels import open_tunnel
 from modules.core.errors import InputError, RemoteError
+from modules.core.flags import parse_flags
 from modules.core.network import Network
 
 
@@ -44,6 +46,31 @@ def test_ngrok_and_its_token(tmp_path):
     assert tunnel.host == "a.ngrok-free.app"
     assert (tmp_path / "bin" / "token").read_text().strip() == "hidden"
     assert "hidden" not in (tmp_path / "bin" / "words").read_text()
+
+
+def test_ngrok_options_of_a1111(tmp_path):
+    options = {"domain": "fox.ngrok.app", "compression": True, "oauth_allow_emails": ["a@b.c", "d@e.f"]}
+    network = parse_flags(["--ngrok", "hidden", "--ngrok-options", json.dumps(options)]).network
+    with_program = program(tmp_path / "bin", "ngrok", "url=https://fox.ngrok.app")
+    open_tunnel(network, 7777, with_program, no_share).close()
+    words = (tmp_path / "bin" / "words").read_text().split()
+    assert words[-4:] == [
+        "--domain=fox.ngrok.app",
+        "--compression=true",
+        "--oauth-allow-email=a@b.c",
+        "--oauth-allow-email=d@e.f",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x", "[]", '{"nope": 1}', '{"basic_auth": "a:b"}', '{"authtoken": "t"}', '{"domain": {}}', '{"domain": "a\\nb"}'],
+)
+def test_ngrok_options_that_are_none(text):
+    with pytest.raises(InputError, match=r"^--ngrok-options .*\.$"):
+        parse_flags(["--ngrok", "t", "--ngrok-options", text])
+    with pytest.raises(InputError, match="goes with --ngrok TOKEN"):
+        parse_flags(["--ngrok-options", '{"domain": "a"}'])
 
 
 def test_programs_that_are_not_there_or_fail(tmp_path):

@@ -1,22 +1,28 @@
 """Logging in: by password, by a session's cookie, by an API token; and the accounts that there are."""
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from modules.api.accounts.passwords import Passwords, made_up
+from modules.api.accounts.passwords import AT_ONCE, Passwords, made_up
 from modules.api.accounts.store import Account, AccountStore, Token
 from modules.api.accounts.throttle import Throttle
-from modules.core.errors import Forbidden, InputError, LoginNeeded, NotFound, short
+from modules.core.errors import Forbidden, InputError, LoginNeeded, NotFound, StorageError, short
 from modules.core.network import NO_FLAGS, GivenAccount, Network, checked_name
 from modules.core.user import User
+
+log = logging.getLogger(__name__)
 
 ADMIN = "admin"
 LEAST, MOST = 8, 1000  # letters of a password
@@ -24,6 +30,7 @@ SEEN_EVERY = 60.0  # seconds between two notes that a session is used
 MAX_KNOWN = 1000
 TOKEN_SIGN = "atl_"
 WRONG = "Name or password is wrong."
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +61,16 @@ class Accounts:
         self._programs = self._hashed(network.api_accounts)
         self._key = secrets.token_bytes(32)
         self._known: dict[bytes, tuple[str, bool]] = {}  # digests of names and passwords that were right
+        self._noted: dict[str | int, float] = {}  # when sessions and tokens were last noted as used
+        self._notes = ThreadPoolExecutor(1, "accounts")  # nobody waits for the disk to have them
+        self._logins = ThreadPoolExecutor(AT_ONCE, "logins")
         if self.policy.login:
             self._begin()
 
     def close(self) -> None:
         """Close the store."""
+        self._notes.shutdown()
+        self._logins.shutdown(cancel_futures=True)
         self.store.close()
 
     def _hashed(self, accounts: tuple[GivenAccount, ...]) -> dict[str, Account]:
@@ -78,6 +90,10 @@ class Accounts:
         self.once = secrets.token_urlsafe(24)
 
     # -- logging in --
+
+    async def apart(self, act: Callable[..., Found], *given: object) -> Found:
+        """What that gives, which looks at passwords: in threads of its own, so that no other request waits behind those who log in."""
+        return await asyncio.get_running_loop().run_in_executor(self._logins, act, *given)
 
     def log_in(self, name: str, password: str, address: str) -> str:
         """The secret of a new session. Raises LoginNeeded, TooManyTries."""
@@ -106,13 +122,14 @@ class Accounts:
         return secret
 
     def _checked(self, name: str, password: str, address: str, programs: bool = False) -> Account:
-        self._throttle.begin(name, address)
-        given = self._programs.get(name.casefold()) if programs else None
-        account = given or self.account(name)
-        if not self._passwords.same(account.hash if account else None, password[: MOST + 1]) or account is None:
-            raise LoginNeeded(WRONG)
-        self._throttle.succeeded(name, address)
-        return account
+        with self._throttle.turn(address):
+            self._throttle.begin(name, address)
+            given = self._programs.get(name.casefold()) if programs else None
+            account = given or self.account(name)
+            if not self._passwords.same(account.hash if account else None, password[: MOST + 1]) or account is None:
+                raise LoginNeeded(WRONG)
+            self._throttle.succeeded(name, address)
+            return account
 
     # -- who asks --
 
@@ -124,13 +141,15 @@ class Accounts:
 
     def _session_user(self, digest: str) -> User | None:
         session, now = self.store.session(digest), self._clock()
-        if session is None or now - (session.seen if self.policy.idle else session.made) > self.policy.session:
+        if session is None:
+            return None
+        seen = max(session.seen, self._noted.get(digest, 0.0))
+        if now - (seen if self.policy.idle else session.made) > self.policy.session:
             return None
         account = self.account(session.name)
         if account is None:
             return None
-        if now - session.seen > SEEN_EVERY:
-            self.store.see(digest, now)
+        self._note(self.store.see, digest, session.seen, now)
         return User(name=account.name, admin=account.admin)
 
     def by_header(self, authorization: str, address: str) -> Caller | None:
@@ -158,29 +177,42 @@ class Accounts:
             self._throttle.begin("token", address)
             raise LoginNeeded("The API token is not known here (any more). Make one on the page Account.")
         now = self._clock()
-        if now - (token.seen or 0) > SEEN_EVERY:
-            self.store.use_token(token.id, now)
+        self._note(self.store.use_token, token.id, token.seen or 0, now)
         return Caller(user=User(name=account.name, admin=account.admin), token=True)
+
+    def _note(self, keep: Callable[[Any, float], None], key: str | int, seen: float, now: float) -> None:
+        """Have it kept that a session or token is used, unless that was done a moment ago."""
+        with self._lock:
+            if now - max(seen, self._noted.get(key, 0)) <= SEEN_EVERY:
+                return
+            if len(self._noted) >= MAX_KNOWN:
+                self._noted.clear()
+            self._noted[key] = now
+        self._notes.submit(_kept, keep, key, now)
 
     def _by_password(self, name: str, password: str, address: str) -> Caller:
         """A password is verified once: programs send it with every request."""
         if not self.policy.api_passwords:
             raise LoginNeeded("Passwords are not taken from programs here. Make an API token on the page Account.")
         digest = hmac.digest(self._key, f"{name.casefold()}:{password}".encode(errors="surrogatepass"), "sha256")
-        program = name.casefold() in self._programs
-        with self._lock:
-            known = self._known.get(digest)
+        known = self._known.get(digest)
         if known is None:
-            account = self._checked(name, password, address, programs=True)
-            with self._lock:
-                if len(self._known) >= MAX_KNOWN:
-                    self._known.clear()
-                self._known[digest] = (account.name, program)
-            return Caller(user=User(name=account.name, admin=account.admin))
+            with self._throttle.turn(address):  # many requests at once with the same password are one try
+                known = self._known.get(digest) or self._verified(digest, name, password, address)
         found = self._programs.get(name.casefold()) if known[1] else self.account(known[0])
         if found is None:
             raise LoginNeeded(WRONG)
         return Caller(user=User(name=found.name, admin=found.admin))
+
+    def _verified(self, digest: bytes, name: str, password: str, address: str) -> tuple[str, bool]:
+        """Whose password that is, and whether it is a program's; remembered from now on."""
+        account = self._checked(name, password, address, programs=True)
+        found = account.name, name.casefold() in self._programs
+        with self._lock:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[digest] = found
+        return found
 
     # -- accounts --
 
@@ -269,6 +301,13 @@ class Accounts:
         """Forget one. Raises NotFound."""
         if not self.store.remove_token(token_id, user.name):
             raise NotFound(f"There is no API token {token_id} of yours.")
+
+
+def _kept(keep: Callable[[Any, float], None], key: str | int, now: float) -> None:
+    try:
+        keep(key, now)
+    except StorageError as error:
+        log.warning("%s", error.message)
 
 
 def _digest(secret: str) -> str:

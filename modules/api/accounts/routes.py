@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
@@ -86,7 +85,7 @@ def _add_pages(router: APIRouter, door: Door) -> None:
         said = await _form(request)
         target = local(said.get("next", "/"))
         try:
-            secret = await run_in_threadpool(_session, _accounts(door), said, request.scope[ADDRESS])
+            secret = await _accounts(door).apart(_session, _accounts(door), said, request.scope[ADDRESS])
         except (LoginNeeded, TooManyTries) as error:
             if "application/json" in request.headers.get("content-type", ""):
                 return answer_to(error)

@@ -53,7 +53,7 @@ class AccountStore:
     """The database; readable by this user alone. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, SCHEMA, "The list of accounts", private=True)
+        self._db = Database(path, SCHEMA, "The list of accounts", private=True, mends=False)
 
     def close(self) -> None:
         """Close the database."""

@@ -12,6 +12,7 @@ FREE = 5  # tries of one name from one address
 FREE_ADDRESS = 20  # tries of all names from one address
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0  # seconds
 MAX_KEYS = 10_000
+TURNS = 64
 
 Key = tuple[str, ...]
 
@@ -31,6 +32,12 @@ class Throttle:
         self._lock = threading.Lock()
         self._tries: OrderedDict[Key, _Tries] = OrderedDict()
         self._recent: list[float] = []
+        self._turns = [threading.RLock() for _ in range(TURNS)]
+
+    def turn(self, address: str) -> threading.RLock:
+        """To be held from `begin` to `succeeded`: tries of one address come one after the other, so that right ones that are sent at the
+        same moment are not taken for guesses."""
+        return self._turns[hash(address) % TURNS]
 
     def begin(self, name: str, address: str) -> None:
         """Count a try, before its password is looked at. Raises TooManyTries."""

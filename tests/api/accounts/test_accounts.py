@@ -1,16 +1,24 @@
 """Logging in without a server: passwords, throttling, sessions, tokens, roles."""
 
+import asyncio
 import base64
 import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from modules.api.accounts.accounts import Accounts
-from modules.api.accounts.throttle import MAX_KEYS, Throttle
+from modules.api.accounts.throttle import FREE, MAX_KEYS, Throttle
+from modules.api.app import build_api
+from modules.api.guard import Door
 from modules.core.errors import Forbidden, InputError, LoginNeeded, NotFound, TooManyTries
+from modules.core.flags import Flags
 from modules.core.network import Network, parse_accounts
 from modules.core.user import User
+from tests.jobs.helpers import make_service, puppet_inline
 
 HERE = "192.168.1.9"
 
@@ -170,6 +178,46 @@ def test_N13_with_the_password_and_the_user(accounts):
     for header in (f"Bearer {token}", basic("carol", "fifth secret")):
         with pytest.raises(LoginNeeded):
             accounts.by_header(header, "elsewhere")
+
+
+def test_L13_many_requests_at_once_are_one_try(accounts):
+    """A program that begins with a dozen requests is nobody who guesses; wrong ones still are."""
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(accounts.by_header, basic("ann", "first secret"), HERE) for _ in range(12)]
+        assert {one.result().user.name for one in asked} == {"ann"}
+        wrong = [pool.submit(accounts.by_header, basic("ann", f"guess {i}"), HERE) for i in range(12)]
+        errors = [type(one.exception()) for one in wrong]
+    assert errors.count(LoginNeeded) == FREE and errors.count(TooManyTries) == 12 - FREE
+
+
+def test_L13_right_logins_at_once_are_no_guesses(accounts, tmp_path):
+    """Over the API, by the form and by Basic: each gets a session of its own user, and no other request waits for a password."""
+    looked = set()
+    same = accounts._passwords.same
+    accounts._passwords.same = lambda kept, said: looked.add(threading.current_thread().name) or same(kept, said)
+    service = make_service(tmp_path, puppet_inline())
+    app = build_api(service, Flags(network=named()), door=Door(accounts=accounts, network=named()))
+    people = {"ann": "first secret", "bob": "second secret"}
+
+    def client(**values) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:7860", **values)
+
+    async def by_form(name: str) -> str:
+        async with client() as own:
+            sent = await own.post("/login", json={"username": name, "password": people[name]})
+            assert sent.status_code == 200, sent.text
+            return (await own.get("/atelier/me")).json()["name"]
+
+    async def by_header(name: str) -> str:
+        async with client(headers={"Authorization": basic(name, people[name])}) as own:
+            return (await own.get("/atelier/me")).json().get("name")
+
+    async def all_at_once() -> list[str]:
+        return await asyncio.gather(*[way(name) for _ in range(20) for name in people for way in (by_form, by_header)])
+
+    assert asyncio.run(all_at_once()) == [name for _ in range(20) for name in people for _ in range(2)]
+    assert looked and {name.split("_")[0] for name in looked} == {"logins"}
+    service.store.close()
 
 
 def test_tokens(accounts):

@@ -24,6 +24,7 @@ async function attempt(work) {
 function row(cells, actions) {
   const line = document.createElement("tr");
   for (const text of cells) line.insertCell().textContent = text;
+  line.firstElementChild.dataset.plain = ""; // a name that somebody gave
   const place = line.insertCell();
   place.className = "actions";
   for (const [text, label, work] of actions) {
@@ -81,29 +82,33 @@ async function showJobs() {
   fill("jobs", open.map((job) => row([job.user, job.state, job.kind], [["Stop", `Stop job ${job.id}`, () => stop(job)]])));
 }
 
+// Before a form can be seen: one that nobody listens to would be sent as an address, with what is typed.
+onSubmit("password", async (form) => {
+  await ask("me/password", "POST", { old: form.get("old"), new: form.get("new") });
+  say("The password is changed. Other logins of this account have ended.");
+});
+
+onSubmit("tokens", async (form) => {
+  const made = await ask("me/tokens", "POST", { label: form.get("label") });
+  await showTokens();
+  say(`Copy the token now, it is not shown again: ${made.token}`);
+});
+
+onSubmit("users", async (form) => {
+  const password = form.get("password") || undefined;
+  const made = await ask("users", "POST", { name: form.get("name"), password, admin: form.get("admin") === "on" });
+  await showUsers();
+  if (made.password) say(`The password of ${made.name} is ${made.password}`);
+});
+
 attempt(async () => {
   const me = await ask("me");
   find("#name").textContent = me.name;
   for (const part of ["logout", "password", "tokens"]) find(`#${part}`).hidden = !me.login;
   for (const part of ["users", "jobs"]) find(`#${part}`).hidden = !(me.login && me.admin);
   if (!me.login) return say("Nobody logs in here: start with --auth, --listen or --share to have accounts.");
-  onSubmit("password", async (form) => {
-    await ask("me/password", "POST", { old: form.get("old"), new: form.get("new") });
-    say("The password is changed. Other logins of this account have ended.");
-  });
-  onSubmit("tokens", async (form) => {
-    const made = await ask("me/tokens", "POST", { label: form.get("label") });
-    await showTokens();
-    say(`Copy the token now, it is not shown again: ${made.token}`);
-  });
   await showTokens();
   if (!me.admin) return;
-  onSubmit("users", async (form) => {
-    const password = form.get("password") || undefined;
-    const made = await ask("users", "POST", { name: form.get("name"), password, admin: form.get("admin") === "on" });
-    await showUsers();
-    if (made.password) say(`The password of ${made.name} is ${made.password}`);
-  });
   await showUsers();
   await showJobs();
   setInterval(() => document.hidden || showJobs().catch(() => {}), 5000);
