@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import psutil
+from typing_extensions import Self
 
 from modules.core.paths import ROOT
 
@@ -20,11 +21,15 @@ CHECKPOINTS = "ATELIER_TEST_CHECKPOINTS"  # one more folder with checkpoints, fo
 class Server:
     """Starts when entered, stops when left. `data` is its data folder, `log` what it printed so far.
 
-    `exact`: PyTorch computes, so that no fresh data folder waits for models to be converted.
+    `exact`: PyTorch computes, so that no fresh data folder waits for models to be converted. `welcomed`: the panel that greets at
+    the first start was put away before.
     """
 
-    def __init__(self, data: Path, *arguments: str, port: int | None = None, exact: bool = True) -> None:
+    def __init__(
+        self, data: Path, *arguments: str, port: int | None = None, exact: bool = True, welcomed: bool = True
+    ) -> None:
         self.data = data
+        self._welcomed = welcomed
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         extra = ("--ckpt-dir", os.environ[CHECKPOINTS]) if os.environ.get(CHECKPOINTS) else ()
@@ -42,7 +47,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -70,6 +75,8 @@ class Server:
         self.data.mkdir(parents=True, exist_ok=True)
         if not (self.data / "config.json").exists():  # grids have tests of their own; elsewhere pictures are counted
             (self.data / "config.json").write_text('{"grid_save": false, "return_grid": false}')
+        if self._welcomed:
+            (self.data / "welcomed").touch()
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"}

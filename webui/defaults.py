@@ -1,7 +1,8 @@
 """`ui-config.json`: what A1111's users changed of the page's fields, in A1111's keys, such as "txt2img/Sampling steps/value".
 
 A1111 writes every field of its page into that file, so a value that is A1111's own says nothing and leaves the checkpoint's
-defaults as they are. Keys of fields that are not here are passed over.
+defaults as they are, unless the page itself stored it: the keys of those are listed under OWN. Keys of fields that are not here are
+passed over.
 """
 
 import json
@@ -10,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -24,12 +26,13 @@ KEY = re.compile(r"(?:customscript/[^/]+/)?(txt2img|img2img)/(.+)/(value|minimum
 THEIRS = {"sampler_name": "DPM++ 2M", "scheduler": "Automatic"}
 """What A1111's page begins with where its API's defaults, which are ours, are others."""
 
+OWN = "atelier/stored"  # in the file: the keys that the page itself stored
 LARGEST = 8_000_000  # bytes
 Entries = dict[str, dict[str, Any]]
 
 
-def read_entries(file: Path, tab: str) -> Entries:
-    """Label -> {"value", "minimum" ...} of that tab's fields. A file that cannot be read is told in the log, and empty."""
+def read_told(file: Path) -> dict[str, Any]:
+    """The file's object, {} if there is none; raises InputError with a sentence for one that cannot be read."""
     try:
         if file.stat().st_size > LARGEST:
             raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
@@ -39,37 +42,86 @@ def read_entries(file: Path, tab: str) -> Entries:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        log.warning("%s cannot be read: %s. The page begins without it.", file.name, error.strerror)
-        return {}
+        raise InputError(
+            file.name, f"{file.name} cannot be read: {error.strerror}. The page begins without it."
+        ) from error
     except (ValueError, RecursionError) as error:
-        log.warning("%s is left out: %s. Mend it, or delete it.", file.name, error)
-        return {}
-    found: Entries = {}
-    for key, value in told.items():
-        if (parts := KEY.fullmatch(key)) and parts[1] == tab:
-            found.setdefault(parts[2], {})[parts[3]] = value
-    return found
+        raise InputError(file.name, f"{file.name} is left out: {error}. Mend it, or delete it.") from error
+    return told
+
+
+def key_of(tab: str, label: str) -> str:
+    """A1111's key of what that field begins with."""
+    return f"{tab}/{label}/value"
 
 
 class Defaults:
-    """Those of one tab. `fields`: name -> component; `plain`: what each begins with where nothing else is said."""
+    """Those of one tab. `fields`: name -> component; `plain`: what each begins with where nothing else is said; `others`: name -> label of
+    fields that the browser draws itself."""
 
-    def __init__(self, file: Path, tab: str, form: Form, fields: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        tab: str,
+        form: Form,
+        fields: Mapping[str, Any],
+        plain: Mapping[str, Any],
+        others: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._tab = tab
         self._form = form
         self._plain = plain
-        counts = Counter(component.label for component in fields.values())
-        names = {component.label: name for name, component in fields.items() if counts[component.label] == 1}
-        entries = read_entries(file, tab)
-        self._entries = {names[label]: entry for label, entry in entries.items() if label in names}
+        labels = {**others, **{name: component.label for name, component in fields.items()}}
+        counts = Counter(labels.values())
+        self.labels = {name: label for name, label in labels.items() if counts[label] == 1}
+        self._file = file
+        self._seen: tuple[float, int] | None = None
+        self._entries: Entries = {}
+        self._own: set[str] = set()
+        self._look()
         for name, entry in self._entries.items():
-            self._arrange(name, fields[name], entry)
+            if name in fields:
+                self._arrange(name, fields[name], entry)
+
+    @property
+    def tab(self) -> str:
+        """The tab's name."""
+        return self._tab
+
+    def _look(self) -> None:
+        """Read the file, if it is another than before. One that cannot be read is told in the log, and counts as empty."""
+        try:
+            stat = self._file.stat()
+            seen = (stat.st_mtime, stat.st_size)
+        except OSError:
+            seen = (0.0, 0)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            told = read_told(self._file)
+        except InputError as error:
+            log.warning("%s", error.message)
+            told = {}
+        names = {label: name for name, label in self.labels.items()}
+        own = told.get(OWN)
+        own = {key for key in own if isinstance(key, str)} if isinstance(own, list) else set()
+        self._entries, self._own = {}, set()
+        for key, value in told.items():
+            parts = KEY.fullmatch(key)
+            if parts and parts[1] == self._tab and (name := names.get(parts[2])):
+                self._entries.setdefault(name, {})[parts[3]] = value
+                if key in own and parts[3] == "value":
+                    self._own.add(name)
 
     def values(self, catalogue: Catalogue, *, tell: bool = False) -> dict[str, Any]:
         """Field name -> the value that it begins with. `tell`: wrong ones are told in the log."""
+        self._look()
         found = {}
         for name, entry in self._entries.items():
-            if "value" not in entry or entry["value"] in (self._plain.get(name), THEIRS.get(name)):
+            if "value" not in entry:
+                continue
+            if name not in self._own and entry["value"] in (self._plain.get(name), THEIRS.get(name)):
                 continue
             try:
                 found[name] = checked(name, entry["value"], catalogue, self._form)

@@ -1,5 +1,6 @@
-"""The detail pass on the page: two units, with all that ADetailer's have, in its groups."""
+"""The detail pass on the page: two units, with all that ADetailer's have, in its groups. The browser holds them as one field, as JSON."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,8 @@ from modules.requests.detail import NONE, DetailUnit
 from modules.requests.txt2img import make_request
 
 COUNT = 2
+DETAIL = "detail"
+LABEL = "ADetailer"
 MODEL = "ad_model"
 GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "": ((MODEL, "ad_model_classes"), ("ad_tab_enable",), ("ad_prompt",), ("ad_negative_prompt",)),
@@ -61,6 +64,32 @@ UNIT_LABELS = {name: f"{DetailUnit.model_fields[part].title} ({n + 1})" for name
 UNIT_STARTS: dict[str, Any] = {
     name: SAME.get(part, DetailUnit.model_fields[part].default) for name, (_, part) in UNITS.items()
 }
+
+
+def page_fields(names: Iterable[str]) -> tuple[str, ...]:
+    """A form's fields as the page has them: one for all of the units."""
+    names = tuple(names)
+    rest = tuple(name for name in names if name not in UNITS)
+    return rest if len(rest) == len(names) else (*rest, DETAIL)
+
+
+def packed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with those of the units as the page's one field; without any, without it."""
+    units = {name: value for name, value in values.items() if name in UNITS}
+    rest = {name: value for name, value in values.items() if name not in UNITS}
+    return {**rest, DETAIL: json.dumps(units)} if units else rest
+
+
+def unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way round. Anything may be in a browser: what are no units counts as none."""
+    found = {name: value for name, value in values.items() if name != DETAIL}
+    try:
+        units = json.loads(values.get(DETAIL) or "{}")
+    except (TypeError, ValueError, RecursionError):
+        units = {}
+    if not isinstance(units, dict):
+        units = {}
+    return found | {name: value for name, value in units.items() if name in UNITS}
 
 
 def gathered_units(values: Mapping[str, Any]) -> dict[str, Any]:

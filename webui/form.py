@@ -1,14 +1,14 @@
 """The form's values: to a request, from defaults and from infotext. Knows nothing of gradio."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from modules.core.errors import AtelierError, InputError, UnknownName, short
 from modules.core.settings import Settings
-from modules.images.infotext import Infotext, parse_infotext, to_request_values
+from modules.images.infotext import Infotext, disregarded, parse_infotext, to_request_values
 from modules.images.overrides import CHECKPOINT, CHECKPOINT_KEYS, from_entries, modules_of, overrides, to_entries
 from modules.library.checkpoints import Checkpoints, page_defaults
 from modules.requests.catalogue import Catalogue
@@ -222,20 +222,26 @@ def remembered(text: Any) -> tuple[str | None, dict[str, Any]]:
     return checkpoint if isinstance(checkpoint, str) else None, touched if isinstance(touched, dict) else {}
 
 
-def from_infotext(text: str, catalogue: Catalogue, form: Form = TXT2IMG) -> tuple[dict[str, Any], list[InputError]]:
+def from_infotext(
+    text: str, catalogue: Catalogue, form: Form = TXT2IMG, skip: Collection[str] = ()
+) -> tuple[dict[str, Any], list[InputError]]:
     """The values that an infotext holds, ready to show, and what is wrong with the others. Techniques that it does not tell
-    of were off."""
+    of were off. `skip`: keys that are passed over."""
     parsed = parse_infotext(text)
     if not parsed.fields:
         raise InputError(
             "prompt",
             "The prompt holds no generation parameters. Paste a picture's infotext into it, then press ↙️ again.",
         )
+    parsed = disregarded(parsed, skip)
     values = {
         "refiner_checkpoint": None,
         MODULES: modules_of(parsed.fields),
         **form.read(parsed),
     }  # one that it does not tell of was none
+    for key, name in (("Prompt", "prompt"), ("Negative prompt", "negative_prompt")):
+        if key in skip:
+            values.pop(name, None)
     if "sampler_name" in values:
         try:
             sampler, schedule = catalogue.sampler_and_schedule(values["sampler_name"], values.get("scheduler"))
@@ -272,10 +278,15 @@ def overriding(
 
     `settings` and `checkpoint` are those of now. What the form has a field of its own for has no entry.
     """
-    parsed = parse_infotext(text)
-    options = overrides(parsed.fields, settings, f"{parsed.prompt}\n{parsed.negative_prompt}")
+    parsed, asked = parse_infotext(text), settings.infotext
+    options = overrides(
+        parsed.fields, settings, f"{parsed.prompt}\n{parsed.negative_prompt}", asked.infotext_skip_pasting
+    )
     entries = to_entries({option: value for option, value in options.items() if option not in FIELDS})
-    said = {key: parsed.fields[key] for key in CHECKPOINT_KEYS if parsed.fields.get(key)}
+    if asked.disable_weights_auto_swap:
+        return entries, None
+    fields = disregarded(parsed, asked.infotext_skip_pasting).fields
+    said = {key: fields[key] for key in CHECKPOINT_KEYS if fields.get(key)}
     for key, name in said.items():
         found = checkpoints.told(name, said.get("Model hash", ""))
         if found is not None:

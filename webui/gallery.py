@@ -2,32 +2,32 @@
 
 import csv
 import io
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
+from modules.api.archives import zip_answer
 from modules.api.callers import Caller
 from modules.api.pictures import read_picture
 from modules.core.errors import InputError, NotFound, StorageError
 from modules.core.files import storage_sentence, write_atomic
+from modules.core.paths import Paths
+from modules.core.settings import Settings
 from modules.images.filenames import apply_pattern, sanitize
 from modules.images.infotext import parse_infotext
 from modules.jobs.service import JobService
 from modules.jobs.store import Image
+from modules.jobs.writer import output_folder
 
-SAVED = Path("log/images")  # A1111's outdir_save
 HEADER = (
     *("prompt", "seed", "width", "height", "sampler", "cfgs", "steps"),
     *("filename", "negative_prompt", "sd_model_name", "sd_model_hash"),
 )
-CHUNK = 2**18
 MAX_JOBS = 100  # in one file
 ARCHIVE = "[datetime]_[[model_name]]_[seed]-[seed_last]"
 
@@ -38,8 +38,14 @@ def build_gallery(service: JobService) -> APIRouter:
 
     @router.post("/images/{image_id}/save")
     def save(image_id: str, caller: Caller) -> dict[str, Any]:
-        found = service.desk(caller).image(image_id)
-        return {"saved": save_apart(service.paths.outputs / SAVED, found).name}
+        """Of a picture, or of all that its job shows. `saved`: where the first of them lies, `count` of so many."""
+        desk, settings = service.desk(caller), service.settings.current
+        found = desk.image(image_id)
+        images = [found] if settings.saving.save_selected_only else desk.images(found.job)
+        made = [save_apart(service.paths, settings, image) for image in images]
+        root = service.paths.outputs.resolve()
+        shown = made[0].relative_to(root) if made[0].is_relative_to(root) else made[0]
+        return {"saved": shown.as_posix(), "count": len(made)}
 
     @router.get("/jobs/{job_ids}/zip")
     def archive(job_ids: str, caller: Caller) -> StreamingResponse:
@@ -51,44 +57,60 @@ def build_gallery(service: JobService) -> APIRouter:
         if not images:
             raise NotFound("That job has no pictures yet. Ask again when it has.")
         name = quote(archive_name(images, service.settings.current.grids.grid_zip_filename_pattern), safe="")
-        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Cache-Control": "no-store"}
-        return StreamingResponse(_chunks(packed(images)), media_type="application/zip", headers=headers)
+        return zip_answer(files_of(images), f"attachment; filename*=UTF-8''{name}")
 
     return router
 
 
-def save_apart(folder: Path, image: Image) -> Path:
-    """A copy of the picture in that folder, and a line about it in the folder's log.csv as A1111 writes it. Raises StorageError."""
-    data = read_picture(image)
-    number, path = 0, folder / image.path.name
+def save_apart(paths: Paths, settings: Settings, image: Image) -> Path:
+    """A copy of the picture in the folder that the settings name, and a line about it in that folder's log.csv as A1111 writes it.
+    Raises InputError, NotFound, StorageError."""
+    data, saving = read_picture(image), settings.saving
+    folder = within = output_folder(paths, saving.outdir_save, "outdir_save")
+    if saving.use_save_to_dirs_for_ui:
+        words = saving.directories_max_prompt_words
+        name = apply_pattern(saving.directories_filename_pattern, values_of(image), datetime.now(), words)
+        within = folder / (name or ".")
+    number, path = 0, within / image.path.name
     while path.exists() and path.read_bytes() != data:
         number += 1
-        path = folder / f"{image.path.stem}-{number}{image.path.suffix}"
+        path = within / f"{image.path.stem}-{number}{image.path.suffix}"
     try:
         write_atomic(path, data)
-        log = folder / "log.csv"
-        lines = io.StringIO(newline="")
-        writer = csv.writer(lines)
-        if not log.exists():
-            writer.writerow(HEADER)
-        writer.writerow(_row(image, path.name))
-        with log.open("a", encoding="utf-8", newline="") as file:
-            file.write(lines.getvalue())
+        if saving.save_write_log_csv:
+            _log(folder / "log.csv", _row(image, path.relative_to(folder).as_posix()))
     except OSError as error:
         raise StorageError(storage_sentence(error, folder)) from error
     return path
 
 
+def _log(log: Path, row: tuple[Any, ...]) -> None:
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    if not log.exists():
+        writer.writerow(HEADER)
+    writer.writerow(row)
+    with log.open("a", encoding="utf-8", newline="") as file:
+        file.write(lines.getvalue())
+
+
 def archive_name(images: list[Image], pattern: str) -> str:
     """What A1111 calls an archive of them: the pattern, or its own, with the first picture's values."""
-    parsed = parse_infotext(images[0].infotext)
+    values = {**values_of(images[0]), "seed_last": images[-1].seed, "batch_size": len(images)}
+    if not pattern.strip():
+        pattern = ARCHIVE if len(images) > 1 else ARCHIVE.removesuffix("-[seed_last]")
+    return f"{apply_pattern(pattern, values, datetime.now()) or 'pictures'}.zip"
+
+
+def values_of(image: Image) -> dict[str, Any]:
+    """The values of name patterns, from a picture's infotext."""
+    parsed = parse_infotext(image.infotext)
     fields = parsed.fields
     width, _, height = fields.get("Size", "").partition("x")
-    values = {
+    return {
         "prompt": parsed.prompt,
-        "seed": images[0].seed,
-        "seed_first": images[0].seed,
-        "seed_last": images[-1].seed,
+        "seed": image.seed,
+        "seed_first": image.seed,
         "steps": fields.get("Steps", ""),
         "cfg": fields.get("CFG scale", ""),
         "width": width,
@@ -97,34 +119,21 @@ def archive_name(images: list[Image], pattern: str) -> str:
         "scheduler": fields.get("Schedule type", ""),
         "model_hash": fields.get("Model hash", ""),
         "model_name": fields.get("Model", ""),
-        "batch_size": len(images),
     }
-    if not pattern.strip():
-        pattern = ARCHIVE if len(images) > 1 else ARCHIVE.removesuffix("-[seed_last]")
-    return f"{apply_pattern(pattern, values, datetime.now()) or 'pictures'}.zip"
 
 
-def packed(images: list[Image]) -> IO[bytes]:
-    """A ZIP file of them, read from its beginning; those whose files are gone are left out. Raises NotFound if all are."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever reads it
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for number, image in enumerate(images):
-            try:
-                archive.writestr(f"{number:05}-{sanitize(image.path.name)}", read_picture(image))
-            except NotFound:
-                continue
-        empty = not archive.namelist()
+def files_of(images: list[Image]) -> Iterator[tuple[str, bytes]]:
+    """Name and data of each; those whose files are gone are left out. Raises NotFound if all are."""
+    empty = True
+    for number, image in enumerate(images):
+        try:
+            data = read_picture(image)
+        except NotFound:
+            continue
+        empty = False
+        yield f"{number:05}-{sanitize(image.path.name)}", data
     if empty:
-        file.close()
         raise NotFound("The pictures of that job are not there any more: they were moved or deleted.")
-    file.seek(0)
-    return file
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while data := file.read(CHUNK):
-            yield data
 
 
 def _row(image: Image, filename: str) -> tuple[Any, ...]:

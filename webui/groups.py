@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modules.core.errors import InputError
+from modules.core.page_sections import UserInterface
 from modules.images.infotext import format_infotext, parse_infotext
 from modules.images.overrides import CHECKPOINT_KEYS
 from webui.form import MODULES
@@ -57,11 +58,13 @@ _PADDING = ("User", "Version", "App")  # keys that only tell: an infotext of few
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a page sends to a form: an infotext, the groups to be applied (all if None), and the prompt that is there."""
+    """What a page sends to a form: an infotext, the groups to be applied (all if None), and the prompt that is there. `pasted`: it comes
+    from outside of the page."""
 
     infotext: str
     groups: tuple[str, ...] | None = None
     prompt: str = ""
+    pasted: bool = False
 
 
 def read_sent(text: Any) -> Sent:
@@ -73,6 +76,7 @@ def read_sent(text: Any) -> Sent:
             infotext=str(found["infotext"]),
             groups=tuple(name for name in groups if name in GROUPS) if isinstance(groups, list) else None,
             prompt=str(found.get("prompt", "")),
+            pasted=found.get("pasted") is True,
         )
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
@@ -83,6 +87,14 @@ def read_sent(text: Any) -> Sent:
     if sent.groups == ():
         raise InputError("infotext", "Nothing is chosen to be applied. Check at least one of the boxes.")
     return sent
+
+
+def as_wanted(sent: Sent, settings: UserInterface) -> Sent:
+    """The same without seed and size, where the settings keep these from going along and nobody has chosen them."""
+    stays = {name for name, goes in (("seed", settings.send_seed), ("size", settings.send_size)) if not goes}
+    if sent.pasted or sent.groups is not None or not stays:
+        return sent
+    return replace(sent, groups=tuple(name for name in GROUPS if name not in stays))
 
 
 def limited(sent: Sent) -> str:

@@ -251,7 +251,7 @@ def _saved_as(folder: str, name: str) -> dict[str, Any]:
     """Settings with which the results lie in that folder under the picture's own name."""
     stem = sanitize(Path(name).stem).replace("[", "(").replace("]", ")") or "picture"
     return {
-        "outdir_img2img_samples": folder,
+        "outdir_samples": folder,
         "save_to_dirs": False,
         "save_images_add_number": False,
         "samples_filename_pattern": stem,

@@ -1,73 +1,54 @@
-"""What the page begins with: its theme, and the chosen localisation, so that nothing is drawn in other colours or in English before."""
+"""Who sees the page, and the chosen localisation: a script that it begins with, so that nothing is drawn before that is not to be seen."""
 
+import hashlib
 import json
 
-from fastapi import APIRouter, FastAPI
-from starlette.datastructures import MutableHeaders
+from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from modules.api.callers import Caller
 from modules.jobs.service import JobService
-from modules.library.localizations import NONE, Localizations
+from modules.library.localizations import NONE, Localization, Localizations, preferred
 from webui.stream import ASSETS
-
-HEAD = b"<head>"
-SCRIPT = b'<script src="atelier/page/theme.js"></script><script src="atelier/localization.js"></script>'
 
 
 def build_localization(service: JobService) -> APIRouter:
-    """The route of that script. It is empty while the setting `localization` says "None"."""
+    """The page's own script: the user's role, and the localisation unless the setting says "None". And that of the pages Login and
+    Account, which without a setting speak as the browser asks."""
     router = APIRouter(include_in_schema=False)
     localizations = Localizations(service.paths.localizations)
 
     @router.get("/atelier/localization.js")
-    def localization() -> Response:
-        found = localizations.read(service.settings.current.user_interface.localization)
-        text = ""
-        if found.name != NONE:
-            told = json.dumps({"name": found.name, "rtl": found.rtl, "texts": found.texts})
-            text = f"window.localization = {told};\n{(ASSETS / 'translate.js').read_text('utf-8')}"
-        return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    def localization(caller: Caller, request: Request) -> Response:
+        role = f'document.documentElement.dataset.role = "{"admin" if caller.admin else "user"}";\n'
+        return answer(request, role + script(chosen()))
+
+    @router.get("/localization.js")
+    def localization_before(request: Request) -> Response:
+        found = chosen()
+        if found.name == NONE:
+            found = localizations.read(preferred(localizations.names(), request.headers.get("accept-language", "")))
+        return answer(request, script(found))
+
+    def chosen() -> Localization:
+        return localizations.read(service.settings.current.user_interface.localization)
 
     return router
 
 
-def localize(app: FastAPI) -> None:
-    """Let the page that was mounted last on `app` begin with those scripts."""
-    mount = app.router.routes[-1]
-    assert isinstance(mount, Mount)
-    mount.app = _Localized(mount.app)
+def script(found: Localization) -> str:
+    """What translates a page into it; nothing for "None"."""
+    if found.name == NONE:
+        return ""
+    told = json.dumps({"name": found.name, "rtl": found.rtl, "texts": found.texts})
+    return f"window.localization = {told};\n{(ASSETS / 'translate.js').read_text('utf-8')}"
 
 
-class _Localized:
-    """Writes the scripts' tags into the HTML that `app` sends. What is no HTML passes as it is."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.routes = getattr(app, "routes", [])
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start: list[Message] = []
-        body = bytearray()
-
-        async def insert(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_page(message):
-                start.append(message)
-            elif start and message["type"] == "http.response.body":
-                body.extend(message.get("body", b""))
-                if not message.get("more_body"):
-                    whole = bytes(body).replace(HEAD, HEAD + SCRIPT, 1)
-                    first = start.pop()
-                    MutableHeaders(raw=first["headers"])["content-length"] = str(len(whole))
-                    await send(first)
-                    await send({**message, "body": whole})
-            else:
-                await send(message)
-
-        await self._app(scope, receive, insert if scope["type"] == "http" and scope["method"] == "GET" else send)
-
-
-def _is_page(message: Message) -> bool:
-    headers = MutableHeaders(raw=message["headers"])
-    return headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers
+def answer(request: Request, text: str) -> Response:
+    """The script, unless the browser has that one already."""
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Language, Cookie, Authorization"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(text, media_type="text/javascript", headers=headers)

@@ -23,11 +23,15 @@ def build_router(service: JobService) -> APIRouter:
     router = APIRouter(prefix="/atelier", include_in_schema=False)
 
     @router.get("/watch/{job_id}")
-    async def watch(job_id: str, caller: Caller) -> Response:
+    async def watch(job_id: str, caller: Caller, once: bool = False) -> Response:
+        """Everything as it happens; `once`: what the first event would hold, for a page that no events reach."""
         try:
             service.desk(caller).job(job_id)
         except NotFound as error:
             return JSONResponse({"detail": error.message}, 404)
+        if once:
+            told = await anext(aiter(reports(service, job_id)), None)  # none while the program ends
+            return JSONResponse(told, headers={"Cache-Control": "no-store"})
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events(service, job_id), media_type="text/event-stream", headers=headers)
 
@@ -42,18 +46,25 @@ def build_router(service: JobService) -> APIRouter:
 
 
 async def events(service: JobService, job_id: str) -> AsyncIterator[str]:
-    """One event a change, the first at once; each holds the job's state and the pictures that are new since the last.
+    """One event a report."""
+    async for told in reports(service, job_id):
+        yield f"data: {json.dumps(told)}\n\n"
+
+
+async def reports(service: JobService, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    """One a change, the first at once; each holds the job's state and the pictures that are new since the last.
 
     A job that is said to run while nothing is known of its running is just beginning or ending: the next change tells.
     """
     sent: set[int] = set()
     async for job in service.watch(job_id):
         live = service.live(job_id)
+        stopping = live is not None and "finish" in service.wishes()
         if job.state == "running" and not live:
             continue
         images = [image for image in service.images(job_id) if image.id not in sent]
         sent.update(image.id for image in images)
-        yield f"data: {json.dumps(report(service, job, live, images))}\n\n"
+        yield report(service, job, live, images, stopping)
 
 
 def told(job: Job) -> str | None:
@@ -62,8 +73,11 @@ def told(job: Job) -> str | None:
     return labelled(form, job.info.get("field"), job.message) if form and job.message else job.message
 
 
-def report(service: JobService, job: Job, live: Live | None, images: list[Image]) -> dict[str, Any]:
-    """What the page shows of a job. Batches count from 1; `left` is in seconds; seeds are text, as JavaScript needs."""
+def report(
+    service: JobService, job: Job, live: Live | None, images: list[Image], stopping: bool = False
+) -> dict[str, Any]:
+    """What the page shows of a job. Batches count from 1; `left` is in seconds; seeds are text, as JavaScript needs.
+    `stopping`: it ends with the batch in work."""
     progress = live.progress if live else None
     return {
         "job": job.id,
@@ -72,6 +86,7 @@ def report(service: JobService, job: Job, live: Live | None, images: list[Image]
         "ahead": service.position(job.id),
         "engine": service.engine_ready,
         "again": job.tries > (job.state != "queued"),
+        "stopping": stopping,
         "phase": live.phase if live else "",
         "progress": {
             "batch": progress.batch + 1,

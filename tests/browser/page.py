@@ -61,6 +61,13 @@ class Atelier:
         """What stands in the box."""
         return self.field(name).input_value()
 
+    def remembers(self, field: str, value: str) -> "Atelier":
+        """Wait until a reload would find that: what an answer of the server has set is kept a moment after it is seen."""
+        key = "atelier.form" if self.tab == "txt2img" else f"atelier.form.{self.tab}"
+        found = "([key, field, value]) => JSON.parse(sessionStorage.getItem(key)).touched[field] === value"
+        self.page.wait_for_function(found, arg=[key, field, value])
+        return self
+
     def button(self, name: str) -> Locator:
         """A button by its name."""
         return self.page.locator(f"#{self.tab}_{name}")
@@ -93,9 +100,8 @@ class Atelier:
     def interrupt_if_running(self) -> None:
         """Leave nothing at work behind."""
         if self.page.locator("body[data-atelier=running]").count():
-            self.page.evaluate(
-                "for (const tab of ['txt2img', 'img2img']) document.getElementById(`${tab}_interrupt`)?.click()"
-            )
+            for _ in range(2):  # the first may only ask for an end after the picture in work
+                self.page.evaluate("fetch('/sdapi/v1/interrupt', { method: 'POST' }).then((answer) => answer.text())")
             self.finished()
 
     def pictures(self, count: int) -> list[str]:

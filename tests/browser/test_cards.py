@@ -42,7 +42,7 @@ def opened(page: Page, tab: str, name: str):
     return panel
 
 
-def test_cards_fill_the_prompt_and_a_second_press_empties_it(atelier: Atelier):
+def test_X3_cards_fill_the_prompt_and_a_second_press_empties_it(atelier: Atelier):
     page = atelier.page
     atelier.set(prompt="a house", neg_prompt="blue")
     panel = opened(page, "txt2img", "Lora")
@@ -107,6 +107,13 @@ def test_notes_preview_and_checkpoint(atelier: Atelier, server: Server):
 
     page.get_by_role("tab", name="img2img").click()
     chosen = opened(page, "img2img", "Checkpoints")
+    chosen.locator(".card").filter(has_text="tiny").hover()
+    chosen.get_by_role("button", name="Edit of tiny").click()
+    expect(dialog.get_by_label("Preferred VAE")).to_have_value("Automatic")
+    dialog.get_by_label("Preferred VAE").select_option("None")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.locator(".notice")).to_have_text("Saved.")
+    page.keyboard.press("Escape")
     chosen.locator(".pick").filter(has_text="tiny").click()
     expect(page.get_by_label("Stable Diffusion checkpoint").first).to_have_value(re.compile("^tiny.safetensors"))
     page.set_viewport_size({"width": 390, "height": 800})

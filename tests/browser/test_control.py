@@ -1,6 +1,7 @@
 """ControlNet units in a real browser: what they keep over a reload, pictures of a folder, and what a preprocessor lacks."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.page import Atelier
 from tests.server import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.gentle, pytest.mark.timeout(600)]
 UNIT = "#txt2img_controlnet_ControlNet-0"
 
 
@@ -83,3 +84,17 @@ def test_what_a_preprocessor_lacks_can_be_fetched(atelier: Atelier) -> None:
     assert asked[0].endswith("/atelier/preprocessors/openpose_full/download")
     unit.get_by_label("Canny", exact=True).check()
     expect(fetch).to_be_hidden()
+
+
+def test_what_a_unit_went_by_stands_after_the_picture(atelier: Atelier, pictures: Path) -> None:
+    page, unit = opened(atelier)
+    unit.get_by_label("Reference", exact=True).check()
+    with page.expect_file_chooser() as chooser:
+        page.locator(f"{UNIT}_image").click()
+    chooser.value.set_files(pictures / "b.png")
+    atelier.set(steps=2).generate().finished()
+    strip = atelier.find(".thumbnails > button")
+    expect(strip).to_have_count(2)
+    strip.nth(1).click()
+    expect(atelier.find(".stage img")).to_have_attribute("alt", re.compile("^Control map of: "))
+    assert (atelier.find(".tools .download").get_attribute("download") or "").endswith("-map-1.png")

@@ -94,3 +94,17 @@ def test_a_new_picture_appears_and_it_fits_a_telephone(atelier: Atelier):
     album.locator(".pick").click()
     expect(album.locator(".detail .infotext")).to_contain_text("a unicorn")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_L12_of_a_hundred_thousand_pictures_those_in_sight_are_drawn(atelier: Atelier):
+    page, told = atelier.page, {"version": 1, "ids": [*range(1, 100_001)], "favourites": []}
+    page.route(re.compile(r"/atelier/gallery(\?.*)?$"), lambda route: route.fulfill(json=told))
+    page.get_by_role("tab", name="Gallery").click()
+    album = page.locator(".album")
+    expect(album.locator(".count")).to_have_text("100,000 pictures")
+    for part in (0.5, 1):
+        album.locator(".scroller").evaluate(
+            "(element, part) => (element.scrollTop = part * element.scrollHeight)", part
+        )
+        expect(album.get_by_label(f"Picture {100_000 * part:.0f} of 100000")).to_be_visible()
+        assert album.locator(".tile").count() < 100

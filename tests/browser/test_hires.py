@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from modules.images.infotext import parse_infotext
 from tests.browser.page import TELL, Atelier
 
-pytestmark = [pytest.mark.browser, pytest.mark.starter, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.gentle, pytest.mark.starter, pytest.mark.timeout(900)]
 
 QUICK = {"steps": 2, "width": 64, "height": 64, "seed": 5}
 

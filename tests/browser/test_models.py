@@ -119,6 +119,41 @@ def test_a_lora_of_civitai(models: Page, server: Server):
     assert (server.data / "models" / "Lora" / "pony.civitai.info").is_file()
 
 
+def test_X6_what_other_sites_answer_is_text(models: Page, shop: Site):
+    """Names, people, addresses and sizes of models that are looked for: of markup and scripts nothing becomes any."""
+    bad = '"><img src=x onerror=window.__xss=1>'
+    file = {
+        "id": 9,
+        "name": f"{bad}.safetensors",
+        "type": bad,
+        "downloadUrl": "javascript:window.__xss=1",
+        "sizeKB": bad,
+    }
+    version = {
+        "id": 90,
+        "name": bad,
+        "baseModel": bad,
+        "files": [file],
+        "images": [{"url": "javascript:window.__xss=1"}],
+    }
+    item = {"id": 9, "name": bad, "type": bad, "creator": {"username": bad}, "stats": {"downloadCount": 1}}
+    repository = {"id": "ann/<img src=x>", "tags": [f"license:{bad}"], "author": bad, "downloads": 1, "gated": bad}
+    before = {path: shop.served[path] for path in ("/api/v1/models", "/api/models")}
+    shop.json("/api/v1/models", {"items": [{**item, "modelVersions": [version]}], "metadata": {}})
+    shop.json("/api/models", [repository])
+    try:
+        find(models, "civitai", "bad")
+        models.locator(".find .result button").first.click()
+        expect(models.locator(".find .result")).to_contain_text(bad)
+        expect(models.locator(".find .file .name")).to_contain_text("img src=x")
+        find(models, "huggingface", "bad")
+        expect(models.locator(".find")).to_contain_text(re.compile("ann/<img src=x>|Nothing was found"))
+        assert models.evaluate("window.__xss") is None
+        assert models.locator("img[src=x], a[href^='javascript:']").count() == 0
+    finally:
+        shop.served.update(before)
+
+
 def test_it_fits_a_telephone(models: Page):
     models.set_viewport_size({"width": 390, "height": 800})
     wide = "[...document.querySelectorAll('.models *')].filter(e => e.getBoundingClientRect().right > 391).map(e => e.className)"

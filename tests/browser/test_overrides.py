@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from modules.images.infotext import parse_infotext
 from tests.browser.page import Atelier
 
-pytestmark = [pytest.mark.browser, pytest.mark.starter, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.gentle, pytest.mark.starter, pytest.mark.timeout(900)]
 
 LINE = "Steps: 2, Sampler: Euler a, Seed: 5, Size: 64x64"
 

@@ -11,7 +11,7 @@ from tests.images.metadata.pictures import png
 from tests.images.metadata.test_comfyui import FLUX
 from tests.server import Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.starter, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.gentle, pytest.mark.starter, pytest.mark.timeout(900)]
 
 DROP = """(element, [name, type, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -80,5 +80,5 @@ def test_a_picture_is_read_sent_and_made_again(atelier: Atelier, server: Server)
     expect(atelier.find(".notice")).to_have_text(re.compile("^This picture tells of no settings."))
     drop(atelier.field("prompt"), "z.txt", "text/plain", b"a tree\nSteps: 3, Seed: 9, Size: 64x64")
     expect(atelier.field("prompt")).to_have_value("a tree")
-    atelier.reload()
+    atelier.remembers("seed", "9").reload()
     assert (atelier.value("prompt"), atelier.value("seed")) == ("a tree", "9")

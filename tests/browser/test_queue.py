@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.page import Atelier
-from tests.server import Server
+from tests.server import Server, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.starter]
 
@@ -56,6 +56,18 @@ def test_waiting_jobs_are_reordered_edited_cancelled_and_drawn(atelier: Atelier,
     assert sorted(text.split("\n")[0] for text in infotexts) == ["a blue house", "a green tree"]
 
 
+def test_R9_a_full_disk_is_told_and_does_not_have_to_be_waited_for(atelier: Atelier):
+    told = {"paused": True, "full": "A disk is full.", "jobs": []}
+    atelier.page.route("**/atelier/queue", lambda route: route.fulfill(json=told))
+    queue = opened(atelier.page)
+    expect(queue.locator(".full")).to_have_text("A disk is full.")
+    atelier.page.unroute("**/atelier/queue")
+    with atelier.page.expect_request("**/atelier/queue/pause") as sent:
+        queue.get_by_role("button", name="Go on").first.click()
+    assert sent.value.post_data_json == {"paused": False}
+    expect(queue.locator(".full")).to_be_hidden()
+
+
 def test_a_job_that_is_over_is_shown_and_drawn_once_more(atelier: Atelier):
     atelier.set(**QUICK, prompt="a yellow sun", seed=5).generate().finished()
     queue = opened(atelier.page)
@@ -79,6 +91,31 @@ def test_it_generates_forever_until_that_is_cancelled(atelier: Atelier, server: 
     atelier.page.get_by_role("menuitem", name="Cancel generate forever").click()
     atelier.finished()
     assert len(server.pictures()) >= before + 3
+
+
+def test_X16_the_server_goes_on_while_nobody_looks(atelier: Atelier, server: Server):
+    def done() -> int:
+        jobs = server.get("/atelier/jobs").json()["jobs"]
+        return sum(job["state"] == "done" and job["request"]["prompt"] == "a green house" for job in jobs)
+
+    atelier.set(**QUICK, prompt="a green house")
+    atelier.button("generate").click(button="right")
+    atelier.page.get_by_role("menuitem", name="Generate forever", exact=True).click()
+    atelier.page.wait_for_function("() => document.body.dataset.txt2img === 'running'")
+    atelier.page.goto("about:blank")
+    seen = done()
+    until(lambda: done() >= seen + 3, 120)
+    atelier.open(server.url)
+    expect(atelier.page.locator("#txt2img_actions.forever")).to_have_count(1)
+    atelier.set(prompt="a yellow house")  # from now on it is the page's again
+    until(
+        lambda: any(j["request"]["prompt"] == "a yellow house" for j in server.get("/atelier/jobs").json()["jobs"]), 120
+    )
+    atelier.page.locator("#txt2img_actions .generate-box button:visible").first.click(button="right")
+    atelier.page.get_by_role("menuitem", name="Cancel generate forever").click()
+    atelier.finished()
+    at_work = {"queued", "running"}  # one may just have been pressed
+    until(lambda: not at_work & {job["state"] for job in server.get("/atelier/jobs").json()["jobs"]}, 120)
 
 
 def test_a_picture_is_varied_while_extra_is_ticked(atelier: Atelier):

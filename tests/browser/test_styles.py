@@ -32,7 +32,7 @@ def test_a_style_is_made_used_and_applied(atelier: Atelier, server: Server):
     assert told.fields["Template"] == "a {red|blue} house at night"
     page.locator("#txt2img_style_apply").click()
     expect(atelier.field("prompt")).to_have_value("a {red|blue} house at night")
-    atelier.reload()
+    atelier.remembers("prompt", "a {red|blue} house at night").reload()
     assert atelier.value("prompt") == "a {red|blue} house at night"
 
 

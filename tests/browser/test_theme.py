@@ -10,7 +10,7 @@ from tests.browser.page import Atelier
 from tests.server import Server
 from webui.blocks import theme_of
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.gentle]
 
 
 def dark(page: Page) -> bool:

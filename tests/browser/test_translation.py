@@ -1,6 +1,7 @@
 """The page in Chinese, in a real browser: nothing that stands on it is left in English."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,8 @@ WORDS = """() => {
   }
   return [...found].filter((text) => /[A-Za-z]{2}/.test(text) && !/[\\u3000-\\u9fff\\uff00-\\uffef]/.test(text));
 }"""
-SAME = set(json.loads((Path(__file__).parents[2] / "webui/assets/translations/zh_CN.json").read_text("utf-8")).values())
+FILE = Path(__file__).parents[2] / "webui/assets/translations/zh_CN.json"
+SAME = set(json.loads(FILE.read_text("utf-8")).values())
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def names(server: Server) -> set[str]:
 
 def opened(page: Page) -> None:
     """Every tab once, with all that can be folded out in it."""
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     for tab in page.locator("#tabs > .tab-wrapper button[role=tab], .extra-tabs button[role=tab]").all():
         if tab.is_visible():
             tab.click()
@@ -70,10 +73,11 @@ def test_no_english_is_left_on_the_chinese_page(atelier: Atelier, server: Server
 
 
 def test_scripts_are_chinese_too(server: Server):
-    known = json.loads((Path(__file__).parents[2] / "webui/assets/translations/zh_CN.json").read_text("utf-8"))
+    known = json.loads(FILE.read_text("utf-8"))
     labels = {
         argument["label"]
         for script in server.get("/sdapi/v1/script-info").json()
+        if not script["is_alwayson"]  # those are not on the page under these names
         for argument in script["args"]
         if argument["label"]
     }
@@ -90,6 +94,34 @@ def test_what_scripts_write_is_translated(atelier: Atelier):
     page.locator("#setting_of_samples_format").select_option("webp")
     expect(page.locator(".settings .bar .apply")).to_have_text("应用设置（1 项已更改）")
     page.locator(".settings .bar .forget").click()
+
+
+EVERY = """(texts) => {
+  const filled = (text, words) => text.replace(/\\{([a-z]+)\\}/g, (_, name) => (name.length > 1 ? words : "12"));
+  const told = (text) => window.localization.translated(text);
+  return Object.entries(texts).filter(([text, other]) => text !== other && text.replace(/\\{[a-z]+\\}/g, "").length > 4)
+    .map(([text]) => filled(text, "“Xy”"))
+    .flatMap((text) => (/[.!?…]$/.test(text) ? [text, `${text} The job is in the queue.`] : [text]))
+    .filter((text) => told(text) === text || told(text).includes("The job is"));
+}"""
+
+
+def test_what_the_server_says_is_translated(atelier: Atelier, server: Server):
+    page = atelier.page
+    assert page.evaluate(EVERY, json.loads(FILE.read_text("utf-8"))) == []
+    answer = server.post("/sdapi/v1/txt2img", {"steps": 0})
+    assert answer.json()["detail"] == "steps is 0: it must be at least 1."  # programs are told in English
+    told = {
+        "Sampling steps is 0: it must be at least 1.": "采样步数为 0：必须至少为 1。",
+        'sampler_name "Eulr" is not known. Nearest: Euler.': '不认识 sampler_name "Eulr"。最接近的有：Euler。',
+        "Networks not found: a. Nearest: b. The job is in the queue.": "未找到网络：a。最接近的有：b。任务已在队列中。",
+        "A text of a user. Nobody translates it.": "A text of a user. Nobody translates it.",
+    }
+    assert {text: page.evaluate("(text) => localization.translated(text)", text) for text in told} == told
+    atelier.set(prompt="a red boat <lora:nothere:1>", steps=2, width=64, height=64).generate().finished()
+    expect(atelier.find(".notice")).to_have_text(re.compile("^未找到网络：nothere。"))
+    atelier.set(prompt="a (red boat")
+    expect(page.locator(".prompt-help .first").first).to_contain_text("没有闭合")
 
 
 def test_a_file_of_a1111s_users_can_be_chosen(context: BrowserContext, server: Server):

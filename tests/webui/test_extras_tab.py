@@ -44,6 +44,26 @@ def test_the_form_begins_with_the_requests_defaults(tab):
     assert request == ExtrasRequest.model_validate({"images": request.images})
 
 
+def test_operations_that_the_settings_disable_are_not_seen(service):
+    def seen(*names: str) -> set[str]:
+        service.change_options({"postprocessing_disable_in_extras": list(names)})
+
+        def build() -> gr.Blocks:
+            with gr.Blocks(analytics_enabled=False) as page:
+                ExtrasTab(service)
+            return page
+
+        return {str(one.elem_id) for one in built(build).blocks.values() if getattr(one, "visible", False) is True}
+
+    whole = seen()
+    gone = whole - seen("Upscale", "CodeFormer", "Auto focal point crop", "Create flipped copies", "Caption")
+    assert gone == {
+        *("extras_upscale", "extras_codeformer_visibility", "extras_codeformer_weight", "extras_focal"),
+        *("extras_flipped_copies", "extras_caption", "extras_tags"),
+    }
+    assert whole - seen("GFPGAN", "CodeFormer") >= {"extras_faces"}
+
+
 def test_what_is_switched_on_is_in_the_request(tab):
     more = {"split_oversized": True, "split_oversized_threshold": 0.25, "flipped_copies": ["Both"], "output_dir": "x"}
     request = request_of(tab, told(tab, BATCH, "a.png", "b.png", resize_mode=1), **more)

@@ -15,7 +15,7 @@ from modules.api.errors import add_error_handlers
 from modules.core.user import OWNER
 from modules.jobs.service import JobService
 from tests.jobs.helpers import play
-from webui.gallery import SAVED, build_gallery
+from webui.gallery import build_gallery
 
 
 @pytest.fixture
@@ -32,13 +32,31 @@ def test_save_copies_the_picture_and_logs_it(client: TestClient, service: JobSer
     service.wait(job, 30)
     for image in service.images(job):
         assert client.post(f"/atelier/images/{image.id}/save").json()["saved"]
-    folder = service.paths.outputs / SAVED
+    folder = service.paths.outputs / "log" / "images"
     assert len(list(folder.glob("*.png"))) == 2
     with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0][:3] == ["prompt", "seed", "width"]
     assert [row[1] for row in rows[1:]] == [str(image.seed) for image in service.images(job)]
     assert client.post("/atelier/images/99999/save").status_code == 404
+
+
+def test_where_and_how_much_is_saved_is_a_setting(client: TestClient, service: JobService):
+    job = service.submit(play(n_iter=2)).id
+    service.wait(job, 30)
+    first, second = service.images(job)
+    service.change_options({"outdir_save": "best", "save_write_log_csv": False})
+    told = client.post(f"/atelier/images/{first.id}/save").json()
+    assert told == {"saved": f"best/{first.path.name}", "count": 1}
+    folder = service.paths.outputs / "best"
+    assert [path.name for path in folder.iterdir()] == [first.path.name], "no log"
+    options = {"use_save_to_dirs_for_ui": True, "directories_filename_pattern": "of [seed]"}
+    service.change_options({**options, "save_selected_only": False, "save_write_log_csv": True})
+    assert client.post(f"/atelier/images/{first.id}/save").json()["count"] == 2
+    for image in (first, second):
+        assert (folder / f"of {image.seed}" / image.path.name).read_bytes() == image.path.read_bytes()
+    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
+        assert [*csv.DictReader(file)][1]["filename"] == f"of {second.seed}/{second.path.name}"
 
 
 def test_all_pictures_come_in_one_file(client: TestClient, service: JobService):

@@ -30,7 +30,7 @@ def received(
     """The values that fields get, and the names told to the page's memory."""
     message = json.dumps({"infotext": infotext, "groups": list(groups) or None, "prompt": prompt})
     *updates, names = tab.receive(message, list(entries), prompt, "small.safetensors")
-    values = {name: update["value"] for name, update in zip(TXT2IMG.names, updates, strict=True) if "value" in update}
+    values = {name: update["value"] for name, update in zip(tab.names, updates, strict=True) if "value" in update}
     assert set(values) == set(json.loads(names))
     return values, json.loads(names)
 
@@ -42,6 +42,40 @@ def test_everything(tab, notices):
     assert (values["sampler_name"], values["scheduler"], values["freeu_enabled"]) == ("Euler", "Karras", True)
     assert values["override_settings"] == ["Clip skip: 2"]
     assert "is not here" in notices[0]
+
+
+def test_seed_and_size_stay_where_the_settings_say_so(tab, service, notices):
+    service.change_options({"send_seed": False})
+    values, _ = received(tab)
+    assert "seed" not in values
+    assert (values["width"], values["steps"]) == (128, 9)
+    assert received(tab, "seed")[0]["seed"] == "5", "chosen is chosen"
+    service.change_options({"send_seed": True, "send_size": False})
+    values, _ = received(tab)
+    assert {"width", "height"}.isdisjoint(values)
+    assert values["seed"] == "5"
+    message = json.dumps({"infotext": INFOTEXT, "groups": None, "prompt": "", "pasted": True})
+    *updates, _ = tab.receive(message, [], "", "small.safetensors")
+    assert dict(zip(tab.names, updates, strict=True))["width"]["value"] == 128, (
+        "what is dropped on the page is not sent"
+    )
+
+
+def test_fields_that_pasting_disregards(tab, service, notices):
+    service.change_options({"infotext_skip_pasting": ["Prompt", "Seed", "Size-1", "Clip skip", "Model", "Model hash"]})
+    values, _ = received(tab)
+    assert {"prompt", "seed", "width", "height"}.isdisjoint(values)
+    assert (values["negative_prompt"], values["steps"], values["override_settings"]) == ("blue", 9, [])
+    assert notices == [], "its checkpoint, which is not here, is of no interest"
+
+
+def test_the_checkpoint_that_is_chosen_stays(tab, service, notices):
+    infotext = INFOTEXT.replace("Model: nowhere", "Model: large")
+    assert "Model: large" in received(tab, infotext=infotext)[0]["override_settings"]
+    service.change_options({"disable_weights_auto_swap": True})
+    assert received(tab, infotext=infotext)[0]["override_settings"] == ["Clip skip: 2"]
+    assert received(tab)[0]["override_settings"] == ["Clip skip: 2"]
+    assert notices == []
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from modules.images.reading import open_picture
 from modules.jobs.service import JobService
 from modules.requests.img2img import SoftInpainting
 from tests.jobs.helpers import play, write_checkpoint
+from tests.server import until
 from tests.webui.conftest import built
 from webui.blocks import build_page
+from webui.detail_form import packed
 from webui.form import starting_values
 from webui.img2img_form import IMG2IMG
 from webui.parts.notices import sentence
@@ -46,7 +48,9 @@ def press(tab: Img2ImgTab, said: Any, job: str = "", current: str = "", **values
     given = starting_values(None, tab.service.checkpoints, tab.service.catalogue, IMG2IMG)
     given |= {"prompt": "{}", "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler", **values}
     said = said if isinstance(said, str) else json.dumps(said)
-    return tab.generate(job or uuid.uuid4().hex, current, said, "small.safetensors", *(given[n] for n in IMG2IMG.names))
+    return tab.generate(
+        job or uuid.uuid4().hex, current, said, "small.safetensors", *(packed(given)[n] for n in tab.names)
+    )
 
 
 def sent(tab: Img2ImgTab, data: bytes) -> str:
@@ -182,6 +186,8 @@ def test_a_running_batch_is_stopped_whole(tab: Img2ImgTab, service: JobService):
     said = {"mode": "batch", "files": [[f"{i}.png", sent(tab, png())] for i in range(3)]}
     answer = press(tab, said, prompt=play(wait="interrupt").prompt)
     assert press(tab, said, current=answer) == answer  # a press while it runs starts nothing
+    until(lambda: service.live(answer.split(",")[0]), 30)
+    tab.interrupt(answer)  # the picture in work would be finished
     tab.interrupt(answer)
     assert [service.wait(part, 30).state for part in answer.split(",")] == ["stopped"] * 3
 
@@ -262,7 +268,7 @@ def test_touched_values_come_back_and_wrong_ones_do_not(tab: Img2ImgTab):
 def test_paste_takes_what_this_tab_has(tab: Img2ImgTab):
     text = "a cat\nSteps: 9, Sampler: Euler a, Seed: 3, Size: 128x64, Denoising strength: 0.35, Mask blur: 9"
     *updates, names = tab.paste(text, None)
-    values = {name: update.get("value") for name, update in zip(IMG2IMG.names, updates, strict=True)}
+    values = {name: update.get("value") for name, update in zip(tab.names, updates, strict=True)}
     assert (values["prompt"], values["steps"], values["width"], values["soft_inpainting"]) == ("a cat", 9, 128, False)
     assert "steps" in json.loads(names)
 

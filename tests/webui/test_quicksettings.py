@@ -6,6 +6,15 @@ from tests.jobs.helpers import write_checkpoint
 from webui.parts.quicksettings import checkpoint_choices
 
 
+def test_titles_may_have_no_folders(tmp_path):
+    library = Library(Paths(data=tmp_path))
+    write_checkpoint(library.paths.own("Stable-diffusion") / "photo" / "sub" / "a.safetensors")
+    name = "photo/sub/a.safetensors"
+    titles, short = ({name: title for title, name in checkpoint_choices(library, short=one)} for one in (False, True))
+    assert (titles[name], short[name]) == (name, "a.safetensors")
+    library.close()
+
+
 def test_a_checkpoint_that_cannot_be_used_says_why(tmp_path):
     library = Library(Paths(data=tmp_path))
     folder = library.paths.own("Stable-diffusion")

@@ -12,6 +12,7 @@ from modules.api.callers import caller_of
 from modules.core.user import OWNER
 from modules.jobs.service import JobService
 from tests.jobs.helpers import play
+from tests.server import until
 from webui.stream import build_router, events
 
 
@@ -52,6 +53,7 @@ def test_progress_grows_and_every_picture_is_told_once(service: JobService):
 def test_a_job_at_its_very_end_does_not_fall_back_to_nothing(service: JobService, monkeypatch: pytest.MonkeyPatch):
     job = service.submit(play()).id
     done = service.wait(job, 30)
+    until(lambda: service.live(job) is None, 30)
 
     async def watch(job_id: str):
         yield replace(done, state="running")  # as it was read, a moment before the worker let go of it

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from modules.core.errors import NotFound
+from modules.core.errors import InputError, NotFound
 from modules.core.paths import ROOT
 from modules.images.encode import encode_png
 from modules.jobs.service import JobService
@@ -19,7 +19,8 @@ from tests.jobs.helpers import play
 from tests.server import until
 from tests.webui.conftest import LARGE, SMALL, built
 from webui.blocks import build_page
-from webui.form import TXT2IMG, starting_values
+from webui.detail_form import packed
+from webui.form import starting_values, to_request
 from webui.parts.notices import shows_errors
 from webui.tabs.txt2img import Txt2ImgTab
 
@@ -28,7 +29,7 @@ def press(tab: Txt2ImgTab, job: str, current: str = "", **values) -> str:
     given = {"prompt": "{}", "steps": 1, "width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"}
     given |= {"negative_prompt": "", "n_iter": 1, "batch_size": 1, "cfg_scale": 7, "seed": "-1"}
     given = {**starting_values(None, tab.service.checkpoints, tab.service.catalogue), **given, **values}
-    return tab.generate(job, current, "small.safetensors", *(given[name] for name in TXT2IMG.names))
+    return tab.generate(job, current, "small.safetensors", *(packed(given)[name] for name in tab.names))
 
 
 def filled(tab: Txt2ImgTab, checkpoint: str | None, **touched) -> dict:
@@ -116,7 +117,7 @@ def test_touched_fields_are_not_sent_again_when_the_checkpoint_changes(tab: Txt2
     picker, *_, text = tab.follow(memory)
     sent = json.loads(text)
     assert picker["value"] == "large.safetensors"
-    assert set(TXT2IMG.names) - set(sent) == {"steps", "prompt", "seed"}
+    assert set(tab.names) - set(sent) == {"steps", "prompt", "seed"}
     assert (sent["width"], sent["cfg_scale"]) == (LARGE["width"], LARGE["cfg_scale"])
 
 
@@ -135,6 +136,39 @@ def test_menus_come_from_the_catalogue(tab: Txt2ImgTab, service: JobService):
     assert schedules["choices"] == [s.label for s in service.catalogue.schedules]
     names = [name for _, name in picker["choices"]]
     assert names == ["large.safetensors", "small.safetensors", "starter.safetensors"]  # the bundled one is always there
+
+
+def test_hidden_samplers_are_in_no_menu_but_work(tab: Txt2ImgTab, service: JobService):
+    service.change_options({"hide_samplers": ["Euler", "no such"]})
+    _, samplers, *_ = tab.fill(None)
+    assert samplers["choices"] == [s.name for s in service.catalogue.samplers if s.name != "Euler"]
+    assert all("Euler" not in choices for name, choices in tab.menus([]).items() if name.endswith("sampler_name"))
+    assert to_request({"prompt": "a", "sampler_name": "Euler"}, None).sampler_name == "Euler"
+
+
+def test_the_pages_script_is_told_what_to_show(tab: Txt2ImgTab, service: JobService):
+    assert json.loads(tab.fill(None)[-1])["shown"] == {"title": True, "pictures": True, "batch": 32}
+    service.change_options(
+        {"show_progress_in_title": False, "do_not_show_images": True, "img2img_batch_show_results_limit": -1}
+    )
+    assert json.loads(tab.fill(None)[-1])["shown"] == {"title": False, "pictures": False, "batch": -1}
+
+
+def test_tabs_stand_as_the_settings_say(service: JobService):
+    def tabs() -> list[tuple[str, bool]]:
+        page = built(lambda: build_page(service))
+        (found,) = [block for block in page.blocks.values() if block.elem_id == "tabs"]
+        return [(tab.label, tab.visible) for tab in found.children]  # type: ignore[attr-defined]
+
+    plain = tabs()
+    assert plain[0] == ("txt2img", True)
+    service.change_options({"ui_tab_order": ["Gallery", "nothing", "img2img"], "hidden_tabs": ["Extras"]})
+    arranged = tabs()
+    assert [name for name, _ in arranged][:3] == ["Gallery", "img2img", "txt2img"]
+    assert sorted(name for name, _ in arranged) == sorted(name for name, _ in plain)
+    assert [name for name, visible in arranged if not visible] == ["Extras"]
+    with pytest.raises(InputError, match="hidden_tabs.*must not name Settings"):
+        service.change_options({"hidden_tabs": ["Settings"]})
 
 
 def test_errors_become_sentences_in_the_pages_words(tab: Txt2ImgTab, notices: list[str]):
@@ -160,7 +194,7 @@ def test_a_mistake_of_the_program_shows_no_traceback(notices: list[str], caplog:
 
 def test_paste_fills_what_is_there(tab: Txt2ImgTab):
     *updates, names = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, Size: 128x64", None)
-    values = {name: update.get("value") for name, update in zip(TXT2IMG.names, updates, strict=True)}
+    values = {name: update.get("value") for name, update in zip(tab.names, updates, strict=True)}
     assert (values["prompt"], values["steps"], values["width"], values["height"]) == ("a cat", 9, 128, 64)
     assert values["cfg_scale"] is None
     assert set(json.loads(names)) == {name for name, value in values.items() if value is not None}
@@ -168,7 +202,7 @@ def test_paste_fills_what_is_there(tab: Txt2ImgTab):
 
 def test_paste_switches_techniques_off_that_the_text_does_not_tell_of(tab: Txt2ImgTab):
     *updates, _ = tab.paste("a cat\nSteps: 9, Sampler: Euler a, Seed: 3, pag_enabled: True, pag_scale: 2.5", None)
-    values = {name: update.get("value") for name, update in zip(TXT2IMG.names, updates, strict=True)}
+    values = {name: update.get("value") for name, update in zip(tab.names, updates, strict=True)}
     assert (values["pag_enabled"], values["pag_scale"], values["freeu_enabled"]) == (True, 2.5, False)
     assert (values["tiling"], values["cfg_rescale"], values["freeu_b1"]) == (False, 0.0, None)
 
@@ -189,7 +223,7 @@ def test_techniques_have_their_limits_and_start_switched_off(tab: Txt2ImgTab):
     assert (tab.fields["freeu_b1"].minimum, tab.fields["freeu_b1"].maximum) == (0, 2)
     assert (tab.fields["sag_scale"].minimum, tab.fields["sag_scale"].maximum) == (-2, 5)
     values = filled(tab, "small.safetensors")
-    assert not any(values[name] for name in TXT2IMG.names if name.endswith("_enabled"))
+    assert not any(values[name] for name in tab.names if name.endswith("_enabled"))
     assert (values["freeu_b1"], values["sag_blur_sigma"], values["pag_scale"], values["tiling"]) == (
         1.01,
         2.0,
@@ -213,7 +247,7 @@ def test_the_refiner_is_chosen_among_the_checkpoints(tab: Txt2ImgTab, service: J
 def test_paste_finds_the_refiner(tab: Txt2ImgTab, notices: list[str]):
     def refiner(text):
         *updates, _ = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}", None)
-        return dict(zip(TXT2IMG.names, updates, strict=True))["refiner_checkpoint"].get("value")
+        return dict(zip(tab.names, updates, strict=True))["refiner_checkpoint"].get("value")
 
     assert refiner("") == "None"
     assert refiner(", Refiner: large [0123456789], Refiner switch at: 0.6") == "large.safetensors"
@@ -226,7 +260,7 @@ def test_paste_overrides_settings(tab: Txt2ImgTab, service: JobService, notices:
     def entries(text):
         *updates, names = tab.paste(f"a cat\nSteps: 9, Sampler: Euler a, Seed: 3{text}", "small.safetensors")
         assert "override_settings" in json.loads(names)
-        return dict(zip(TXT2IMG.names, updates, strict=True))["override_settings"]["value"]
+        return dict(zip(tab.names, updates, strict=True))["override_settings"]["value"]
 
     assert entries("") == []
     assert entries(", Clip skip: 2, ENSD: 31337, Model: large") == ["Model: large", "Clip skip: 2", "ENSD: 31337"]
@@ -285,6 +319,7 @@ def test_the_page_has_a1111s_names(service: JobService):
     assert props["txt2img_steps"]["label"] == "Sampling steps"
     assert props["setting_sd_model_checkpoint"]["label"] == "Stable Diffusion checkpoint"
     assert props["txt2img_prompt"]["placeholder"].startswith("Prompt\n(Press Ctrl+Enter to generate")
+    assert len(config["components"]) < 800  # gradio's work before the page can be used grows with their square
     assert not config["connect_heartbeat"]  # an open connection a tab would use up the browser's six
 
 
@@ -310,7 +345,7 @@ def test_separate_files_are_listed_and_pasted_by_name(tab, service):
     assert json.loads(values)["forge_additional_modules"] == ["ae.safetensors"]
     text = "a fox\nSteps: 4, Sampler: Euler, Seed: 1, Size: 64x64, Module 1: t5xxl, Module 2: gone"
     *updates, _ = tab.paste(text, "small.safetensors")
-    pasted = dict(zip(TXT2IMG.names, updates, strict=True))["forge_additional_modules"]
+    pasted = dict(zip(tab.names, updates, strict=True))["forge_additional_modules"]
     assert pasted["value"] == ["t5xxl.safetensors", "gone"]
 
 
@@ -339,7 +374,7 @@ def test_a_picture_of_the_gallery_is_made_larger_with_its_own_seed(tab: Txt2ImgT
     picture = service.images(first)[1]
     picture.path.write_bytes(encode_png(Image.new("RGB", (64, 64)), None))
     given = {**starting_values(None, service.checkpoints, service.catalogue), "seed": "-1", "n_iter": 4}
-    values = [given[name] for name in TXT2IMG.names]
+    values = [packed(given)[name] for name in tab.names]
     job = service.job(tab.upscale(uuid.uuid4().hex, first, str(picture.id), "small.safetensors", *values))
     request = job.request
     assert (request.enable_hr, request.seed, request.n_iter, request.batch_size) == (True, 13, 1, 1)

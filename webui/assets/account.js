@@ -7,6 +7,5 @@ export async function showAccount() {
   const me = answer?.ok ? await answer.json() : null;
   const place = document.getElementById("quicksettings");
   if (!me?.login || !place || place.querySelector(".account")) return;
-  document.body.dataset.role = me.admin ? "admin" : "user";
   place.append(make("a", { className: "account", href: "account", textContent: me.name, title: "Account" }));
 }

@@ -55,12 +55,17 @@ class Album {
     return null;
   }
 
+  search(text) {
+    this.find(".search").value = text;
+    return this.list();
+  }
+
   listen() {
     this.find(".search").addEventListener("input", () => {
       clearTimeout(this.typing);
       this.typing = setTimeout(() => this.list(), 200);
     });
-    for (const name of [".view", ".folder", ".order"]) this.find(name).addEventListener("change", () => (this.choose([]), this.list()));
+    for (const name of [".view", ".folder", ".order", ".meaning"]) this.find(name).addEventListener("change", () => (this.choose([]), this.list()));
     const on = (selector, work) => this.find(selector).addEventListener("click", () => this.try(work));
     on(".refresh", async () => (await ask("gallery/refresh", {}), this.look()));
     on(".pickall", async () => this.choose(this.ids));
@@ -103,7 +108,7 @@ class Album {
     this.options(".view", options);
     this.options(".folder", [["", "All folders"], ...state.folders.map((name) => [name, name])]);
     this.find("#album_boards").replaceChildren(...state.boards.map(({ name }) => make("option", { value: name })));
-    this.reading = state.unread;
+    [this.reading, this.unseen] = [state.unread, state.unseen];
   }
 
   options(selector, options) {
@@ -120,6 +125,12 @@ class Album {
     const wish = new URLSearchParams({ search: this.find(".search").value.trim(), folder: this.find(".folder").value, order: this.find(".order").value });
     if (this.board()) wish.set("board", this.board());
     else wish.set("view", view || "all");
+    const meant = wish.get("search") && (this.find(".meaning").checked || /\bsimilar:/.test(wish.get("search")));
+    if (this.find(".meaning").checked) wish.set("by_meaning", "true");
+    if (meant) {
+      this.find(".count").textContent = "Searching…"; // the engine answers after the job in work
+      await this.fill(); // how many were looked at changes without any other change
+    }
     const found = await this.try(() => ask(`gallery?${wish}`));
     if (!found || number !== this.number) return;
     this.listed = performance.now();
@@ -128,7 +139,8 @@ class Album {
     this.favourites = new Set(found.favourites);
     const there = new Set(found.ids);
     this.chosen = new Set([...this.chosen].filter((id) => there.has(id)));
-    this.find(".count").textContent = plural(this.ids.length) + (this.reading ? `, ${this.reading.toLocaleString("en")} still to be read` : "");
+    const more = meant ? [this.unseen, "not looked at yet"] : [this.reading, "still to be read"];
+    this.find(".count").textContent = plural(this.ids.length) + (more[0] ? `, ${more[0].toLocaleString("en")} ${more[1]}` : "");
     this.find(".none").hidden = this.ids.length > 0;
     this.find(".none").textContent = wish.get("search") ? "No picture matches." : "There is no picture here yet.";
     this.find(".board-tools").hidden = !this.board();

@@ -15,6 +15,7 @@ export class Detail {
     this.find(".large").addEventListener("click", () => this.enlarge());
     this.find(".star").addEventListener("click", () => album.try(() => album.star([this.found.id])));
     this.find(".delete").addEventListener("click", () => album.try(() => (this.found.deleted ? album.restore : album.remove).call(album, [this.found.id])));
+    this.find(".similar").addEventListener("click", () => album.search(`similar:${this.found.id}`));
     for (const button of root.querySelectorAll("[data-target]")) button.addEventListener("click", () => album.try(() => this.send(button.dataset)));
   }
 

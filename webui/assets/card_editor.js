@@ -7,13 +7,14 @@ const VERSIONS = ["Unknown", "SD1", "SD2", "SDXL"];
 const LABELS = {
   description: "Description",
   notes: "Notes",
+  vae: "Preferred VAE",
   "sd version": "Stable Diffusion version",
   "activation text": "Activation text",
   "preferred weight": "Preferred weight",
   "negative text": "Negative prompt",
 };
 const ONLY_LORA = ["sd version", "activation text", "preferred weight", "negative text"];
-const HINTS = { "activation text": "Added to the prompt along with the card's tag", "preferred weight": "0: the default one", "negative text": "Added to the negative prompt" };
+const HINTS = { "activation text": "Added to the prompt along with the card's tag", "preferred weight": "0: the default one", "negative text": "Added to the negative prompt", vae: "Counts while SD VAE is Automatic" };
 
 // `whole`: its metadata are shown at once. `changed`: called after something was kept.
 export async function openEditor({ kind, card, tab, whole, changed }) {
@@ -35,8 +36,9 @@ export async function openEditor({ kind, card, tab, whole, changed }) {
 }
 
 function form({ found, kind, tab, whole, say, changed }) {
-  const names = Object.keys(LABELS).filter((name) => kind === "Lora" || !ONLY_LORA.includes(name));
-  const fields = Object.fromEntries(names.map((name) => [name, field(name, found.stored[name], found.known[name])]));
+  const names = Object.keys(LABELS).filter((name) => (name === "vae" ? kind === "Stable-diffusion" : kind === "Lora" || !ONLY_LORA.includes(name)));
+  const choices = { "sd version": VERSIONS, vae: ["Automatic", "None", ...found.vaes] };
+  const fields = Object.fromEntries(names.map((name) => [name, field(name, found.stored[name], found.known[name], choices[name])]));
   const attempt = async (path, body, done) => {
     try {
       await ask(`cards/${found.id}/${path}`, body);
@@ -54,15 +56,15 @@ function form({ found, kind, tab, whole, say, changed }) {
   };
   const rows = names.map((name) => make("label", {}, LABELS[name], fields[name], HINTS[name] ? make("small", {}, HINTS[name]) : null));
   if (kind === "Lora" && found.tags.length) rows.splice(3, 0, tags(found.tags, fields["activation text"]));
-  const buttons = [["Save", save, "primary"], ["Replace preview", replace, ""]].map(([text, onclick, name]) => make("button", { type: "button", class: name, onclick }, text));
+  const buttons = [["Save", save, "primary admins"], ["Replace preview", replace, "admins"]].map(([text, onclick, name]) => make("button", { type: "button", class: name, onclick }, text));
   return [...rows, make("div", { class: "row" }, ...buttons), facts(found, whole)];
 }
 
-function field(name, value, known) {
-  if (name === "sd version") {
-    const choices = [...new Set([...VERSIONS, ...(value ? [String(value)] : [])])];
-    const found = make("select", {}, ...choices.map((choice) => make("option", { value: choice }, choice)));
-    found.value = value || "Unknown";
+function field(name, value, known, choices) {
+  if (choices) {
+    const all = [...new Set([...choices, ...(value ? [String(value)] : [])])];
+    const found = make("select", {}, ...all.map((choice) => make("option", { value: choice }, choice)));
+    found.value = value || all[0];
     return found;
   }
   if (name === "preferred weight") {

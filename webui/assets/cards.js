@@ -172,8 +172,8 @@ class Cards {
     pick.append(words);
     const open = (whole) => openEditor({ kind, card, tab: this.tab, whole, changed: () => this.changed(card) });
     const marks = make("div", { class: "marks" }, card.family ? make("span", { class: "family" }, card.family) : null);
-    for (const [sign, words_, whole] of [["ⓘ", "Metadata", true], ["🛠", "Edit", false]])
-      marks.append(make("button", { type: "button", tabindex: "-1", title: words_, "aria-label": `${words_} of ${card.stem}`, onclick: () => open(whole) }, sign));
+    for (const [sign, words_, whole, who] of [["ⓘ", "Metadata", true, ""], ["🛠", "Edit", false, "admins"]])
+      marks.append(make("button", { type: "button", class: who, tabindex: "-1", title: words_, "aria-label": `${words_} of ${card.stem}`, onclick: () => open(whole) }, sign));
     const element = make("div", { class: "card", role: "listitem" }, pick, marks);
     this.markOne(element, card, this.now());
     return element;

@@ -12,7 +12,7 @@ class Control {
   constructor(tab, root) {
     Object.assign(this, { tab, root, units: [], text: "[]", list: make("div", { className: "unit-tabs", role: "tablist", "aria-label": "ControlNet units" }) });
     this.kept = JSON.parse(read(`${KEPT}.${tab}`) ?? "{}");
-    this.ready = this.build();
+    this.ready = tabs[tab].settled.then(() => this.build());
     this.ready.catch(() => (this.ready = null)); // tried again with the next press
   }
 

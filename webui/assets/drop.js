@@ -19,7 +19,7 @@ export function listenToDrops(tab, say) {
     event.stopPropagation();
     say("");
     try {
-      await sendSettings(tab, await settingsIn(dataTransfer));
+      await sendSettings(tab, await settingsIn(dataTransfer), null, true);
     } catch (error) {
       say(error.message);
     }

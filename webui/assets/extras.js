@@ -1,6 +1,7 @@
 // What the tab Extras works on: the pictures that were dropped, sent when Generate is pressed. All text is set as text.
 
 import { make } from "./models_dom.js";
+import { upload } from "./uploads.js";
 
 const SINGLE = "extras_image";
 const BATCH = "extras_image_batch";
@@ -86,8 +87,7 @@ export async function gather(tell) {
 }
 
 async function send(file) {
-  const url = new URL("atelier/uploads", document.baseURI);
-  const answer = await fetch(url, { method: "POST", body: file }).catch(() => null);
+  const answer = await upload(file).catch(() => null);
   if (!answer) throw new Error("The server does not answer. Press Generate again when it does.");
   const told = await answer.json().catch(() => null);
   if (!answer.ok || !told) throw new Error(`${file.name}: ${told?.detail ?? "the server did not take it."}`);

@@ -2,7 +2,9 @@
 // While the job runs, its live preview stands first, until the user selects a picture.
 
 import { LargeView } from "./large.js";
+import { shown } from "./shown.js";
 
+export const FIRST_MAP = 900_000; // from this position on come control maps; see requests/events.py
 const url = (id) => new URL(`atelier/images/${id}`, document.baseURI).href;
 
 export class Gallery {
@@ -40,7 +42,7 @@ export class Gallery {
     this.draw();
   }
 
-  count = () => [...this.pictures.keys()].filter((position) => position >= 0).length || this.pictures.size; // grids count where nothing else is shown
+  count = () => [...this.pictures.keys()].filter((position) => position >= 0 && position < FIRST_MAP).length || this.pictures.size; // grids count where nothing else is shown
   selected = () => this.pictures.get(this.choice) ?? this.pictures.get(Math.min(...this.pictures.keys())) ?? null;
 
   update(report) {
@@ -78,7 +80,7 @@ export class Gallery {
   // -- drawing --
 
   draw() {
-    const picture = this.pictures.get(this.choice);
+    const picture = shown.pictures ? this.pictures.get(this.choice) : undefined;
     const source = picture ? url(picture.id) : this.choice === "live" ? this.previewUrl : null;
     this.stage.classList.toggle("live", this.choice === "live");
     if (source) {
@@ -89,7 +91,8 @@ export class Gallery {
       this.stage.replaceChildren(this.empty());
     }
     this.drawStrip();
-    this.text.hidden = this.tools.hidden = !picture;
+    this.text.hidden = !picture?.infotext;
+    this.tools.hidden = !picture;
     this.text.textContent = picture?.infotext ?? "";
     if (picture) this.drawTools(picture);
   }
@@ -104,10 +107,12 @@ export class Gallery {
   describe = ({ position, seed, incomplete }) =>
     position < 0
       ? `Grid: ${this.prompt || "no prompt"}`
+      : position >= FIRST_MAP
+      ? `Control map of: ${this.prompt || "no prompt"}`
       : `Picture ${position + 1} of ${this.total}: ${this.prompt || "no prompt"} (seed ${seed}${incomplete ? ", unfinished" : ""})`;
 
   drawStrip() {
-    const wanted = [...(this.previewUrl ? ["live"] : []), ...[...this.pictures.keys()].sort((a, b) => a - b)];
+    const wanted = [...(this.previewUrl ? ["live"] : []), ...(shown.pictures ? [...this.pictures.keys()].sort((a, b) => a - b) : [])];
     this.strip.hidden = wanted.length < 2;
     const have = new Map([...this.strip.children].map((child) => [child.dataset.key, child]));
     const children = wanted.map((key) => have.get(String(key)) ?? this.thumbnail(key));
@@ -140,7 +145,8 @@ export class Gallery {
   drawTools(picture) {
     const link = this.tools.querySelector(".download");
     link.href = url(picture.id);
-    const name = picture.position < 0 ? `grid-${picture.seed}` : `${picture.seed}-${picture.position + 1}`;
+    const part = picture.position >= FIRST_MAP ? `map-${picture.position - FIRST_MAP + 1}` : picture.position + 1;
+    const name = picture.position < 0 ? `grid-${picture.seed}` : `${picture.seed}-${part}`;
     link.download = name + picture.ending;
     this.tools.querySelector(".open").href = url(picture.id);
     this.tools.querySelector(".zip").href = new URL(`atelier/jobs/${this.job}/zip`, document.baseURI).href;
@@ -189,7 +195,8 @@ export class Gallery {
     const picture = this.selected();
     const told = picture && (await fetch(`${url(picture.id)}/save`, { method: "POST" }).then((found) => found.json()).catch(() => ({})));
     if (!told) return;
-    this.say(told.saved ? `Saved as log/images/${told.saved}.` : (told.detail ?? "The server does not answer. Try again."));
+    const words = told.count > 1 ? `Saved ${told.count} pictures, the first as ${told.saved}.` : `Saved as ${told.saved}.`;
+    this.say(told.saved ? words : (told.detail ?? "The server does not answer. Try again."));
   }
 
   async copy(button) {

@@ -8,7 +8,8 @@ export function notify(tab, { state, message }) {
   if (wanted.notification_audio) sound(wanted.notification_volume / 100);
   if (!wanted.notification_popup || !document.hidden || window.Notification?.permission !== "granted") return;
   const words = { done: "The pictures are finished.", stopped: "Interrupted.", failed: message ?? "The job failed." };
-  const shown = new Notification(`Atelier, ${tab}`, { body: words[state], tag: `atelier-${tab}` });
+  const body = window.localization?.translated(words[state]) ?? words[state];
+  const shown = new Notification(`Atelier, ${tab}`, { body, tag: `atelier-${tab}` });
   shown.onclick = () => (window.focus(), shown.close());
 }
 

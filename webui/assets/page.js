@@ -6,27 +6,34 @@ import { withControl } from "./control.js";
 import { adjustCompletion, listenToCompletion } from "./complete.js";
 import * as extras from "./extras.js";
 import * as keep from "./memory.js";
+import { describeDetail } from "./detail.js";
 import { listenToDrops } from "./drop.js";
 import { showRows, startUpscale } from "./hires.js";
 import { pressImg2img } from "./img2img.js";
 import { listenToForever } from "./forever.js";
 import { listenToKeys } from "./keys.js";
 import { allowNotifications } from "./notify.js";
+import { shown } from "./shown.js";
+import { tellOfPreset } from "./presets.js";
 import { adjustHelp } from "./prompt_help.js";
+import { showQuick } from "./quick.js";
 import { send } from "./send.js";
 import { label } from "./tab.js";
 import { tabs } from "./tabs.js";
 import { listenToTheme } from "./theme_button.js";
 import { adjust, listenToWeights } from "./weights.js";
+import { showWelcome } from "./welcome.js";
 
 export { start as startMerging, press as pressMerging, pressed as pressedMerging } from "./merging.js";
 export { chooseSource, detectSize, pressImg2img, sized, startPictures } from "./img2img.js";
 export { hires, pressUpscale } from "./hires.js";
 export { showControl, startControl } from "./control.js";
+export { showDetail, startDetail } from "./detail.js";
 export { start as startModels } from "./models.js";
 export { choose as chooseExtras, startDrop } from "./extras.js";
 export { start as startPngInfo } from "./png_info.js";
 export { start as startQueue } from "./queue.js";
+export { start as startExtensions } from "./extensions.js";
 export { start as startSettings } from "./settings.js";
 export { start as startAlbum } from "./album.js";
 export { startCards } from "./cards.js";
@@ -38,7 +45,7 @@ export function start(tab, element) {
     listenToKeys();
     listenToWeights();
     listenToCompletion();
-    showAccount();
+    tabs.txt2img.settled.then(showAccount).then(() => showWelcome());
     listenToTheme();
   }
   document.body.dataset.started = "";
@@ -77,6 +84,7 @@ export const stopping = (tab, wish) => tabs[tab].stopping(wish);
 
 export async function resume(tab) {
   await tabs[tab].resume();
+  tellOfPreset(tab, (words) => tabs[tab].panel?.say(words));
   if (tab === "txt2img") document.body.dataset.atelier ??= "idle"; // from now on the page may be used
 }
 
@@ -90,7 +98,10 @@ export function choose(tab, checkpoint) {
 }
 
 export function apply(tab, fields, values, ...current) {
-  const { hires_rows: rows, notify, keyedit, completion } = JSON.parse(values);
+  const { hires_rows: rows, notify, keyedit, completion, detail_fields: detail, quick, shown: show } = JSON.parse(values);
+  if (show) Object.assign(shown, show);
+  if (quick) showQuick(quick);
+  if (detail) describeDetail(tab, detail);
   if (rows) showRows(rows);
   if (notify) allowNotifications(notify);
   if (keyedit) adjust(keyedit);
@@ -98,6 +109,8 @@ export function apply(tab, fields, values, ...current) {
   if (completion) adjustCompletion(completion);
   return tabs[tab].apply(fields, values, current);
 }
+
+export const drawn = (tab, fields, mark) => tabs[tab].drawn(fields, mark);
 
 export const touch = (tab, field, value) => tabs[tab].touch({ [field]: value });
 

@@ -2,12 +2,14 @@
 
 import { Gallery } from "./gallery.js";
 import { notify } from "./notify.js";
+import { shown } from "./shown.js";
 
 const clock = (seconds) => {
   const whole = Math.max(0, Math.round(seconds));
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   return `${hours ? `${hours}:${String(minutes).padStart(2, "0")}` : minutes}:${String(rest).padStart(2, "0")}`;
 };
+const STOPPING = "Generation will stop after finishing this image, click again to stop immediately.";
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 export class Panel {
@@ -46,7 +48,7 @@ export class Panel {
   // Interrupt or Skip was pressed.
   asked(wish) {
     if (this.state() !== "running") return;
-    this.button(wish).dataset.asked = "";
+    this.button(wish).dataset.asked = this.report?.stopping ? "again" : "";
     if (wish === "skip") setTimeout(() => delete this.button("skip").dataset.asked, 600);
   }
 
@@ -65,10 +67,12 @@ export class Panel {
     this.report = { ...report, at: performance.now() };
     this.mark(report.over ? "idle" : "running", report.state);
     this.gallery.update(report);
+    const { dataset } = this.button("interrupt");
+    if (report.stopping && dataset.asked === "") delete dataset.asked; // it goes on to the end of its batch
     if (report.over) for (const name of ["interrupt", "skip"]) delete this.button(name).dataset.asked;
     this.say(report.state === "failed" ? report.message : report.over ? (report.message ?? "") : report.warnings.join(" "));
     this.find(".notice").classList.toggle("failed", report.state === "failed");
-    this.tell(report.over ? this.outcome(report) : "");
+    this.tell(report.over ? this.outcome(report) : report.stopping ? STOPPING : "");
     this.tick();
   }
 
@@ -84,13 +88,13 @@ export class Panel {
     this.tick();
   }
 
-  outcome({ state, took, again }) {
-    const made = plural(this.gallery.count(), "picture");
+  outcome({ state, took, again, made: count = this.gallery.count() }) {
+    const made = plural(count, "picture");
     const time = took === null ? "" : ` in ${took < 60 ? `${took.toFixed(1)} s` : clock(took)}`;
     const retried = again ? " The engine had to be started again on the way." : "";
     if (state === "done") return `${made}${time}.${retried}`;
     if (state === "stopped") return `Interrupted: ${made}${time}.${retried}`;
-    return this.gallery.count() ? `${made} finished before that.` : "";
+    return count ? `${made} finished before that.` : "";
   }
 
   // -- progress --
@@ -113,6 +117,7 @@ export class Panel {
     bar.classList.toggle("waiting", !report.progress);
     this.find(".bar").style.width = `${report.fraction * 100}%`;
     this.find(".words").textContent = words;
+    if (!shown.title) return;
     document.title = `[${percent}%${left ? ` ETA: ${left}` : ""}] ${title}`;
     this.titled = true;
   }

@@ -6,6 +6,7 @@ import { button, filesOf, make, pickFiles } from "./dom.js";
 import { Editor } from "./editor.js";
 import { read, write } from "./memory.js";
 import { Outpaint } from "./outpaint.js";
+import { upload } from "./uploads.js";
 
 const KEPT = "atelier.pictures";
 const MODES = [
@@ -222,7 +223,7 @@ export async function send(blob, name = "The picture") {
   if (!blob) return null;
   let answer;
   try {
-    answer = await fetch(new URL("atelier/uploads", document.baseURI), { method: "POST", body: blob });
+    answer = await upload(blob);
   } catch {
     throw new Error("The server does not answer. Nothing is lost: press Generate again when it does.");
   }

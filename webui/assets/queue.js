@@ -58,7 +58,9 @@ class Queue {
     }
   }
 
-  show({ paused, jobs }) {
+  show({ paused, full, jobs }) {
+    this.find(".full").hidden = !full;
+    this.find(".full").textContent = full ?? "";
     this.paused = paused;
     const pause = this.find(".pause");
     pause.textContent = paused ? "Go on" : "Pause";

@@ -1,6 +1,7 @@
 // Selecting in the picture of an editor by clicks, a box or words: the server answers with a mask, which is added or taken away.
 
 import { button, imageOf, make } from "./dom.js";
+import { upload } from "./uploads.js";
 
 const DRAG = 4; // screen pixels: less is a click
 const url = (path) => new URL(`atelier/${path}`, document.baseURI);
@@ -20,7 +21,7 @@ export class Select {
     });
     this.find = button("Find", "Select what the words name", () => this.byWords());
     this.tolerance = make("input", { type: "range", min: 0, max: 128, value: 24, title: "How far colours may differ", "aria-label": "How far colours may differ" });
-    this.fetch = button("Download", "Fetch what this way of selecting needs", () => this.download());
+    this.fetch = button("Download", "Fetch what this way of selecting needs", () => this.download(), { className: "admins" });
     this.hint = make("span", { className: "hint", role: "status" });
     this.root = make("div", { className: "bar select", role: "toolbar", "aria-label": "Select", hidden: true }, this.method, this.mode, this.tolerance, this.words, this.find, this.fetch, this.hint);
     this.marquee = make("div", { className: "marquee", hidden: true });
@@ -139,7 +140,7 @@ export class Select {
   // The picture's hash; it is sent once.
   async sent(blob) {
     if (this.upload?.blob !== blob) {
-      const answer = await fetch(url("uploads"), { method: "POST", body: blob });
+      const answer = await upload(blob);
       const told = await answer.json();
       if (!answer.ok) throw new Error(told.detail);
       this.upload = { blob, sha256: told.sha256 };

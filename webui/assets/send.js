@@ -4,9 +4,7 @@ import * as blobs from "./blobs.js";
 import * as extras from "./extras.js";
 import { pictures } from "./img2img.js";
 import { keep, kept } from "./pictures.js";
-import { tabs } from "./tabs.js";
-
-const PATIENCE = 10_000; // milliseconds for gradio to draw a tab
+import { sendSettings } from "./send_settings.js";
 
 // `target`: a sub-tab of img2img, or "extras".
 export async function send({ target, url, infotext, say }) {
@@ -21,8 +19,7 @@ export async function send({ target, url, infotext, say }) {
   }
   await give(target, blob, `${decodeURIComponent(url.split("/").pop())}.png`);
   if (target === "extras") return;
-  tabs.img2img.pasting = infotext;
-  (await found("img2img_paste"))?.click();
+  if (infotext) await sendSettings("img2img", infotext);
 }
 
 // The picture alone; its tab is shown.
@@ -37,14 +34,4 @@ export async function give(target, blob, name) {
     keep({ ...state, mode: target });
   }
   document.getElementById(`tab_${target === "extras" ? target : "img2img"}-button`)?.click();
-}
-
-async function found(id) {
-  const end = performance.now() + PATIENCE;
-  while (performance.now() < end) {
-    const element = document.getElementById(id);
-    if (element?.offsetParent) return element;
-    await new Promise(requestAnimationFrame);
-  }
-  return null;
 }

@@ -3,9 +3,9 @@
 const PATIENCE = 15_000; // milliseconds for gradio to draw a tab that was not shown before
 const waiting = new Map(); // tab -> {infotext, groups}
 
-// Opens the tab and has its form take the infotext: `groups` of its settings, or all.
-export async function sendSettings(tab, infotext, groups = null) {
-  waiting.set(tab, { infotext, groups });
+// Opens the tab and has its form take the infotext: `groups` of its settings, or all; `pasted`: it comes from outside.
+export async function sendSettings(tab, infotext, groups = null, pasted = false) {
+  waiting.set(tab, { infotext, groups, pasted });
   document.querySelector(`#tab_${tab}-button`)?.click();
   (await drawn(`${tab}_receive`))?.click();
 }

@@ -1,5 +1,7 @@
 // Several jobs, one for each picture of a batch, shown as if they were one.
 
+import { FIRST_MAP } from "./gallery.js";
+import { shown } from "./shown.js";
 import { follow } from "./watch.js";
 
 // Follows them in turn and tells `panel` of the whole; answers with a function that stops it.
@@ -15,8 +17,10 @@ export function followAll(jobs, panel, onUnknown) {
     let seen = 0;
     const part = {
       update(report) {
-        seen = Math.max(seen, ...report.pictures.map(({ position }) => position + 1));
-        const pictures = report.pictures.map((picture) => ({ ...picture, position: picture.position + offset }));
+        const own = report.pictures.filter(({ position }) => position < FIRST_MAP);
+        seen = Math.max(seen, ...own.map(({ position }) => position + 1));
+        const all = own.map((picture) => ({ ...picture, position: picture.position + offset }));
+        const pictures = shown.batch < 0 ? all : all.filter(({ position }) => position < shown.batch);
         const last = at === jobs.length - 1;
         if (report.over) {
           states.push(report.state);
@@ -28,6 +32,7 @@ export function followAll(jobs, panel, onUnknown) {
           job: jobs.join(","),
           source: report.job, // whose preview it is
           pictures,
+          made: offset + seen,
           over: report.over && last,
           state: report.over ? (last ? whole(states) : "running") : report.state,
           fraction: (at + (report.over ? 1 : report.fraction)) / jobs.length,

@@ -1,13 +1,18 @@
 // The tab Settings: every setting with its help and range, searched, changed, put back. What is changed and not yet applied
 // survives a reload; what the server holds is asked for whenever the tab comes into sight.
 
+import { startDefaults } from "./defaults.js";
 import { ask, make, sayIn } from "./models_dom.js";
+import { startPresets } from "./presets.js";
 import { control } from "./settings_control.js";
+import { showWelcome } from "./welcome.js";
 
 const KEPT = "atelier.settings";
 
 export function start(element) {
   new Settings(element.querySelector(".settings"));
+  startDefaults(element.querySelector(".defaults"));
+  startPresets(element.querySelector(".presets"));
 }
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -19,6 +24,7 @@ class Settings {
     this.rows = new Map(); // name -> {setting, row, put, words}
     this.changes = new Map(Object.entries(JSON.parse(sessionStorage.getItem(KEPT) ?? "{}")));
     this.find(".apply").addEventListener("click", () => this.apply());
+    this.find(".welcome-again").addEventListener("click", () => showWelcome(true));
     this.find(".forget").addEventListener("click", () => this.forget());
     for (const event of ["input", "change"]) this.find(".bar").addEventListener(event, () => this.filter());
     document.addEventListener("keydown", ({ ctrlKey, metaKey, key }) => {

@@ -1,9 +1,13 @@
 // One tab that draws: its form's memory, the job that it follows, its panel of results.
 
+import { takenBack } from "./forever.js";
 import * as keep from "./memory.js";
 import { Panel } from "./panel.js";
 import { followAll } from "./series.js";
 import { follow } from "./watch.js";
+
+const MARK = "drawn";
+const STAYS = { __type__: "update" }; // gradio looks for each value that changes in all of the page
 
 const HINTS = {
   style_apply: "Apply all selected styles to prompts.",
@@ -26,9 +30,7 @@ const TEXTS = {
   neg_prompt: "negative_prompt",
   seed: "seed",
   subseed: "subseed",
-  ...Object.fromEntries(
-    [1, 2].flatMap((n) => ["ad_model_classes", "ad_prompt", "ad_negative_prompt"].map((id) => [`${id}_${n}`, `${id}_${n}`])),
-  ),
+  detail: "detail",
   tiled_regions: "tiled_regions",
   control: "control",
   hires_prompt: "hr_prompt",
@@ -46,7 +48,7 @@ export class Tab {
     this.next = keep.newId(); // the id of the next job: a press that arrives twice is one job
     this.since = new Set(); // fields touched on this page: an answer that was asked for before may still be on its way
     this.filled = false;
-    this.pasting = null; // an infotext that was sent here
+    this.settled = new Promise((resolve) => (this.settle = resolve)); // once it is: what may wait asks the server then
     this.stopFollowing = () => {};
   }
 
@@ -57,7 +59,9 @@ export class Tab {
       const field = fields[target.closest(`[id^=${this.name}_]`)?.id];
       if (field) this.touch({ [field]: target.value });
     });
+    document.addEventListener("returned", ({ detail: { tab, job } }) => tab === this.name && job && this.watch(job));
     for (const [id, hint] of Object.entries(HINTS)) label(`${this.name}_${id}`, hint);
+    this.mark();
     const job = keep.job(this.name);
     if (this.filled && job) this.watch(job);
   }
@@ -87,8 +91,9 @@ export class Tab {
   }
 
   async resume() {
-    const job = keep.job(this.name) ?? (await keep.orphan(this.name));
+    const job = (await takenBack(this.name)) ?? keep.job(this.name) ?? (await keep.orphan(this.name));
     this.filled = true;
+    this.settle();
     if (job) this.watch(job);
   }
 
@@ -116,13 +121,27 @@ export class Tab {
   apply(fields, values, current) {
     const found = JSON.parse(values);
     if ("edits" in found) document.body.dataset.edits = found.edits; // whether the checkpoint edits pictures
-    return fields.map((name, i) => (this.since.has(name) ? current[i] : (found[name] ?? current[i])));
+    const stays = (name, i) => this.since.has(name) || JSON.stringify(found[name] ?? current[i]) === JSON.stringify(current[i]);
+    return fields.map((name, i) => (stays(name, i) ? STAYS : found[name]));
+  }
+
+  // Some time after gradio has drawn a tab it gives all fields the values they had before, whatever was set meanwhile. A field that
+  // nobody sees, marked here, is told of when it loses its mark by that: then those that were touched take their values again.
+  mark() {
+    const field = document.querySelector(`#${this.name}_mark :is(textarea, input)`);
+    if (!field) return; // Extras keeps no form
+    field.value = MARK;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  drawn(fields, mark) {
+    if (mark === MARK) return fields.map(() => STAYS);
+    const { touched } = JSON.parse(keep.text(this.name));
+    return fields.map((name) => (this.since.has(name) && name in touched ? touched[name] : STAYS));
   }
 
   infotext(prompt) {
-    const sent = this.pasting;
-    this.pasting = null;
-    return sent ?? (prompt?.trim() ? prompt : (this.panel.selected()?.infotext ?? ""));
+    return prompt?.trim() ? prompt : (this.panel.selected()?.infotext ?? "");
   }
 
   touch(values) {

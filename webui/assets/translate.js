@@ -1,6 +1,7 @@
 // The page's texts in another language, by A1111's rule: an element's whole text, placeholder or title that stands in
 // the localisation is replaced. Loaded before anything is drawn, and told of every change before it is painted.
-// {name} in a text stands for whatever is there, a single letter for a number: "Page {n}" -> "第{n}页".
+// {name} in a text stands for whatever is there (or nothing), which is translated in turn; a single letter for a number:
+// "Page {n}" -> "第{n}页". So the server's sentences are translated too, several in a row each by itself.
 // What is the user's own (prompts, names of files and styles) stays as it is.
 
 (() => {
@@ -8,9 +9,15 @@
   const ATTRIBUTES = ["placeholder", "title", "aria-label", "alt", "aria-valuetext"];
   const KEPT = "script, style, textarea, code, pre, .infotext, .token, ul.options, .completions, button.pair, .thumbnail, .words[role=tabpanel], [contenteditable], [data-plain]";
   const HOLE = /\{([a-z]+)\}/g;
+  const NUMBER = /^[-+\d.,]+$/;
+  const GAP = /(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])/g; // between signs that want none
+  const END = /[.!?…]["”)]?\s+(?=\S)/g; // of a sentence that another one follows
+  const LONGEST = 2000; // characters, and
+  const MOST = 12; // sentences: what has more is somebody's own
+  const FEW = 5; // characters: patterns that say less count in holes alone
   const known = new Map(Object.entries(texts));
   const patterns = Object.keys(texts).filter(isPattern).map(pattern);
-  const cached = new Map();
+  const cached = { true: new Map(), false: new Map() };
 
   function isPattern(text) {
     const holes = text.match(HOLE);
@@ -18,33 +25,84 @@
   }
 
   function pattern(text) {
-    const names = [];
-    const literal = (part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    const source = text.split(HOLE).map((part, i) => (i % 2 ? (names.push(part), part.length > 1 ? "([^]+?)" : "([-+\\d.,]+)") : literal(part))).join("");
-    return { match: new RegExp(`^${source}$`), names, into: texts[text], weight: text.replace(HOLE, "").length };
+    const parts = text.split(HOLE);
+    return { text, into: texts[text], parts: parts.filter((_, i) => i % 2 === 0), names: parts.filter((_, i) => i % 2), weight: text.replace(HOLE, "").length };
   }
   patterns.sort((a, b) => b.weight - a.weight); // the longer words first
+  const byFirst = new Map(); // letter of a text -> the patterns that it may fit
 
-  function found(text) {
-    if (known.has(text)) return known.get(text);
-    for (const { match, names, into } of patterns) {
-      const parts = text.match(match);
-      if (parts) return into.replace(HOLE, (_, hole) => translated(parts[names.indexOf(hole) + 1]));
-    }
-    if (text.includes(" · ")) return text.split(" · ").map(translated).join(" · ");
-    return text;
+  function candidates(text) {
+    const first = text[0];
+    if (!byFirst.has(first)) byFirst.set(first, patterns.filter(({ parts }) => [undefined, first].includes(parts[0][0])));
+    return byFirst.get(first);
   }
 
-  function translated(text) {
+  // What stands in the holes, or null: each goes on to the first place where the words behind it are. Before a full stop no
+  // further sentence is taken into one, unless it is `loose`.
+  function holes({ parts, names }, text, loose) {
+    const end = text.length - parts.at(-1).length;
+    let at = parts[0].length;
+    if (!text.startsWith(parts[0]) || !text.endsWith(parts.at(-1)) || end < at) return null;
+    const given = [];
+    for (let i = 1; i < parts.length; i++) {
+      const next = i === parts.length - 1 ? end : parts[i] ? text.indexOf(parts[i], at) : between(text, at, text.indexOf(parts[i + 1], at));
+      if (next < at || next > end) return null;
+      const words = text.slice(at, next);
+      if (names[i - 1].length === 1 && !NUMBER.test(words)) return null;
+      if (!loose && parts[i].startsWith(".") && words.search(END) >= 0) return null;
+      given.push(words);
+      at = next + parts[i].length;
+    }
+    return given;
+  }
+
+  // Where the second of two holes without words between them begins: with a space, comma or bracket, if it is not empty.
+  function between(text, at, end) {
+    const first = text.slice(at + 1, end).search(/[\s,(]/);
+    return first < 0 ? end : at + 1 + first;
+  }
+
+  function whole(text, inside, loose = false) {
+    if (known.has(text)) return known.get(text);
+    for (const pattern of candidates(text)) {
+      const given = inside || pattern.weight >= FEW || pattern.names.some((name) => name.length === 1) ? holes(pattern, text, loose) : null;
+      if (given) return pattern.into.replace(HOLE, (_, hole) => translated(given[pattern.names.indexOf(hole)], true)).replace(GAP, "");
+    }
+    return null;
+  }
+
+  // As many sentences at the beginning as are known together, and the rest.
+  function inRow(text, inside) {
+    const ends = [...text.matchAll(END)].map(({ 0: end, index }) => index + end.length);
+    if (!ends.length || ends.length > MOST) return text;
+    for (const end of ends.toReversed()) {
+      const first = whole(text.slice(0, end).trimEnd(), false);
+      if (first !== null) return first + (/[\u3000-\u303f\uff00-\uffef]$/.test(first) ? "" : " ") + translated(text.slice(end));
+    }
+    return whole(text, inside, true) ?? text.slice(0, ends[0]) + translated(text.slice(ends[0]));
+  }
+
+  function found(text, inside) {
+    if (text.length > LONGEST) return known.get(text) ?? text;
+    const all = whole(text, inside);
+    if (all !== null) return all;
+    if (text.includes(" · ")) return text.split(" · ").map((part) => translated(part)).join(" · ");
+    return inRow(text, inside);
+  }
+
+  // `inside`: it stood in a hole.
+  function translated(text, inside = false) {
     const words = text.trim();
     if (!/[A-Za-z]/.test(words)) return text;
-    if (!cached.has(words)) {
-      if (cached.size > 5000) cached.clear();
-      cached.set(words, found(words));
+    const kept = cached[inside];
+    if (!kept.has(words)) {
+      if (kept.size > 5000) kept.clear();
+      kept.set(words, found(words, inside));
     }
-    const other = cached.get(words);
+    const other = kept.get(words);
     return other === words ? text : text.replace(words, () => other);
   }
+  window.localization.translated = translated;
 
   function text(node) {
     const other = translated(node.data);

@@ -1,14 +1,16 @@
-"""The closed accordion of the detail pass: a tab a unit, its values in ADetailer's folded groups."""
+"""Where the page's own scripts build the units of the detail pass: a place, the hidden field of what they say, and of what they are made."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from modules.library.detectors import BUNDLED
-from modules.requests.detail import NONE, DetailUnit
+from modules.requests.detail import NONE, PASSTHROUGH, DetailUnit
 from modules.requests.generation import limits
-from webui.detail_form import COUNT, GROUPS, MENUS, MODEL, TEXTS, UNIT_LABELS, UNIT_STARTS, named
+from webui.detail_form import COUNT, DETAIL, GROUPS, LABEL, MENUS, MODEL, PARTS, SAME, TEXTS, UNIT_STARTS, named
+from webui.parts.script import call
 
+PLACE = f'<details class="control detail"><summary>{LABEL}</summary><div class="units"></div></details>'
 HINTS = {
     MODEL: "Your own: YOLO files (.onnx) in models/adetailer, by their names.",
     "ad_model_classes": "Of a detector that knows several kinds: which count, with commas. Empty: all.",
@@ -29,45 +31,43 @@ LONGEST = {
 }
 """How far the page's sliders go, as ADetailer's do, where a request may go further."""
 
+WORDS = [NONE, PASSTHROUGH, "Automatic", *SAME.values(), "Use same sampler", "Use same scheduler"]
+"""What of the menus is no name of a file or sampler, but the page's own words."""
+
 
 def build_detail(tab: str) -> dict[str, Any]:
     """Field name -> component."""
-    found: dict[str, Any] = {}
-    with gr.Accordion("ADetailer", open=False, elem_id=f"{tab}_ad_main_accordion"), gr.Tabs():
-        for n in range(COUNT):
-            with gr.Tab(("1st", "2nd")[n], elem_id=f"{tab}_ad_tab_{n + 1}"):
-                for title, rows in GROUPS.items():
-                    if not title:
-                        found |= _rows(tab, n, rows)
-                        continue
-                    with gr.Accordion(title, open=False, elem_id=f"{tab}_ad_{title.split()[0].lower()}_{n + 1}"):
-                        found |= _rows(tab, n, rows)
-    return found
+    start = f"({call('startDetail', tab)})(element)"
+    gr.HTML(html_template=PLACE, js_on_load=start, elem_id=f"{tab}_adetailer", apply_default_css=False)
+    text = gr.Textbox(label=LABEL, elem_id=f"{tab}_detail", elem_classes="unseen", max_lines=1)
+    told: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    text.change(None, inputs=[text], js=call("showDetail", tab), **told)
+    return {DETAIL: text}
 
 
-def _rows(tab: str, n: int, rows: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
-    found = {}
-    for parts in rows:
-        with gr.Row():
-            found |= {named(part, n): _component(part, n, f"{tab}_{named(part, n)}") for part in parts}
-    return found
+def described(menus: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What assets/detail.js builds the units of. `menus`: what there is to choose from, by the parts that are menus."""
+    return {
+        "count": COUNT,
+        "groups": [[title, rows] for title, rows in GROUPS.items()],
+        "parts": {part: _described(part, menus) for part in PARTS},
+        "words": WORDS,
+        "starts": {part: UNIT_STARTS[named(part, 0)] for part in PARTS},
+    }
 
 
-def _component(part: str, n: int, elem_id: str) -> gr.Dropdown | gr.Textbox | gr.Checkbox | gr.Slider | gr.Radio:
-    name, field = named(part, n), DetailUnit.model_fields[part]
-    given: dict[str, Any] = {"label": UNIT_LABELS[name], "elem_id": elem_id, "info": HINTS.get(part), "min_width": 140}
+def _described(part: str, menus: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    field = DetailUnit.model_fields[part]
+    found: dict[str, Any] = {"label": field.title, "hint": HINTS.get(part, "")}
     if part in MENUS:
-        start = UNIT_STARTS[name]
-        choices = [NONE, *BUNDLED] if part == MODEL else [start]
-        return gr.Dropdown(choices, value=start, allow_custom_value=True, **given)
+        return {**found, "kind": "menu", "choices": menus[part]}
     if field.annotation is bool:
-        return gr.Checkbox(value=field.default, **given)
+        return {**found, "kind": "switch"}
     if part in TEXTS:
-        empty = "" if part == "ad_model_classes" else "Empty: the picture's own prompt"
-        return gr.Textbox(lines=1 if part == "ad_model_classes" else 2, placeholder=empty, **given)
+        return {**found, "kind": "text" if part == "ad_model_classes" else "prompt"}
     bounds = limits(part, DetailUnit)
     if not bounds:
-        return gr.Radio(list(field.annotation.__args__), value=field.default, **given)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        return {**found, "kind": "radio", "choices": list(field.annotation.__args__)}  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     low, high = LONGEST.get(part, (bounds["minimum"], bounds["maximum"]))
     step = bounds.get("step", 1 if field.annotation is int else 0.5 if part == "ad_cfg_scale" else 0.01)
-    return gr.Slider(low, high, step=step, value=field.default, buttons=[], **given)
+    return {**found, "kind": "slider", "minimum": low, "maximum": high, "step": step}

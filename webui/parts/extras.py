@@ -1,5 +1,6 @@
 """The form of the tab Extras, in A1111's labels and ids."""
 
+from collections.abc import Collection
 from typing import Any
 
 import gradio as gr
@@ -23,7 +24,9 @@ def build_sources() -> dict[str, Any]:
             _drop("extras_image", "Source", "Drop a picture here, or click to choose one")
         with gr.Tab(BATCH, id="batch_process", elem_id="extras_batch_process_tab") as found["modes"][BATCH]:
             _drop("extras_image_batch", "Batch Process", "Drop pictures here, or click to choose them")
-        with gr.Tab(DIRECTORY, id="batch_from_directory", elem_id="extras_batch_directory_tab") as tab:
+        with gr.Tab(
+            DIRECTORY, id="batch_from_directory", elem_id="extras_batch_directory_tab", elem_classes="admins"
+        ) as tab:
             found["modes"][DIRECTORY] = tab
             for name, hint in (
                 ("input_dir", "A directory on the same machine where the server is running."),
@@ -35,10 +38,10 @@ def build_sources() -> dict[str, Any]:
     return found
 
 
-def build_upscaling() -> dict[str, Any]:
-    """Field name -> component; and scales (the tabs), swap, refresh."""
+def build_upscaling(hidden: Collection[str] = ()) -> dict[str, Any]:
+    """Field name -> component; and scales (the tabs), swap, refresh. `hidden`: operations that are not seen, as in all of these."""
     found: dict[str, Any] = {}
-    with gr.Accordion("Upscale", open=True, elem_id="extras_upscale"):
+    with gr.Accordion("Upscale", open=True, visible="Upscale" not in hidden, elem_id="extras_upscale"):
         found["upscale"] = _check("upscale", "extras_upscale_enabled", value=True)
         with gr.Row(elem_classes="with-tool"):
             found["upscaler_1"] = gr.Dropdown(
@@ -80,33 +83,36 @@ def build_upscaling() -> dict[str, Any]:
     return found
 
 
-def build_faces() -> dict[str, Any]:
+def build_faces(hidden: Collection[str] = ()) -> dict[str, Any]:
     """Field name -> component."""
     found: dict[str, Any] = {}
-    with gr.Accordion("Restore faces", open=False, elem_id="extras_faces"):
+    left = [name for name in ("GFPGAN", "CodeFormer") if name not in hidden]
+    with gr.Accordion("Restore faces", open=False, visible=bool(left), elem_id="extras_faces"):
         with gr.Row():
             found["gfpgan_visibility"] = _part("gfpgan_visibility", 0, 0.001)
             found["codeformer_visibility"] = _part("codeformer_visibility", 0, 0.001)
         found["codeformer_weight"] = _part("codeformer_weight", 0, 0.001)
+        found["gfpgan_visibility"].visible = "GFPGAN" in left
+        found["codeformer_visibility"].visible = found["codeformer_weight"].visible = "CodeFormer" in left
         found["upscale_first"] = _check("upscale_first", "extras_upscale_first", value=True)
     return found
 
 
-def build_training() -> dict[str, Any]:
+def build_training(hidden: Collection[str] = ()) -> dict[str, Any]:
     """What makes training sets of pictures, to the size under Upscale. Field name -> component."""
     found: dict[str, Any] = {"remove_background": _check("remove_background", "extras_remove_background")}
-    with gr.Accordion(LABELS["split_oversized"], open=False, elem_id="extras_split"):
+    with _operation("split_oversized", "extras_split", hidden):
         found["split_oversized"] = _check("split_oversized", "extras_split_oversized")
         with gr.Row():
             found["split_oversized.threshold"] = _part("split_oversized.threshold", 0.5, 0.05)
             found["split_oversized.overlap_ratio"] = _part("split_oversized.overlap_ratio", 0.2, 0.05, most=0.9)
-    with gr.Accordion(LABELS["focal_crop"], open=False, elem_id="extras_focal"):
+    with _operation("focal_crop", "extras_focal", hidden):
         found["focal_crop"] = _check("focal_crop", "extras_focal_crop")
         with gr.Row():
             for name, value in (("face_weight", 0.9), ("entropy_weight", 0.15), ("edges_weight", 0.5)):
                 found[f"focal_crop.{name}"] = _part(f"focal_crop.{name}", value, 0.05)
         found["focal_crop.debug"] = _check("focal_crop.debug", "extras_focal_debug")
-    with gr.Accordion(LABELS["autosized_crop"], open=False, elem_id="extras_autosized"):
+    with _operation("autosized_crop", "extras_autosized", hidden):
         found["autosized_crop"] = _check("autosized_crop", "extras_autosized_crop")
         with gr.Row():
             found["autosized_crop.mindim"] = _number("autosized_crop.mindim", 384, 64, 2048)
@@ -124,7 +130,16 @@ def build_training() -> dict[str, Any]:
     )
     with gr.Row():
         found |= {name: _check(name, f"extras_{name}") for name in ("caption", "tags")}
+    for name in ("remove_background", "flipped_copies"):
+        found[name].visible = LABELS[name] not in hidden
+    for name in ("caption", "tags"):
+        found[name].visible = "Caption" not in hidden
     return found
+
+
+def _operation(name: str, elem_id: str, hidden: Collection[str]) -> gr.Accordion:
+    label = LABELS[name]
+    return gr.Accordion(label, open=False, visible=label not in hidden, elem_id=elem_id)
 
 
 def _drop(elem_id: str, label: str, words: str) -> None:

@@ -48,11 +48,15 @@ def _build_batch() -> dict[str, Any]:
     found: dict[str, Any] = {}
     with gr.Column(elem_id="img2img_batch_fields"):
         found["batch_source"] = gr.Radio(
-            [UPLOAD, DIRECTORY], show_label=False, container=False, elem_id="img2img_batch_source"
+            [UPLOAD, DIRECTORY],
+            show_label=False,
+            container=False,
+            elem_id="img2img_batch_source",
+            elem_classes="admins",
         )
         for name in ("batch_input_dir", "batch_output_dir", "batch_mask_dir"):
             elem_id = "img2img_batch_inpaint_mask_dir" if name == "batch_mask_dir" else f"img2img_{name}"
-            found[name] = gr.Textbox(label=LABELS[name], max_lines=1, elem_id=elem_id)
+            found[name] = gr.Textbox(label=LABELS[name], max_lines=1, elem_id=elem_id, elem_classes="admins")
         with gr.Accordion("PNG info", open=False, elem_id="img2img_batch_png_info"):
             found["batch_use_png_info"] = gr.Checkbox(
                 label=LABELS["batch_use_png_info"], elem_id="img2img_batch_use_png_info"
@@ -62,6 +66,7 @@ def _build_batch() -> dict[str, Any]:
                 placeholder="Leave empty to use the pictures themselves",
                 max_lines=1,
                 elem_id="img2img_batch_png_info_dir",
+                elem_classes="admins",
             )
             found["batch_png_info_props"] = gr.CheckboxGroup(
                 PNG_INFO, label=LABELS["batch_png_info_props"], elem_id="img2img_batch_png_info_props"

@@ -14,7 +14,8 @@ Choices = list[tuple[str, str]]
 
 
 def build_quicksettings() -> tuple[gr.Dropdown, gr.Dropdown, gr.Button]:
-    """The checkpoint picker, the choice of separate VAEs and text encoders, and the refresh button of both."""
+    """The checkpoint picker, the choice of separate VAEs and text encoders, and the refresh button of both. assets/quick.js adds the settings
+    that `quicksettings_list` names."""
     with gr.Row(elem_id="quicksettings"):
         with gr.Column(scale=0, min_width=340):  # neighbours of one form would be stacked
             picker = gr.Dropdown(
@@ -33,13 +34,19 @@ def build_quicksettings() -> tuple[gr.Dropdown, gr.Dropdown, gr.Button]:
             )
         refresh = gr.Button("🔄", elem_id="refresh_sd_model_checkpoint", elem_classes="tool", scale=0, min_width=40)
         gr.Button("◐", elem_id="theme", elem_classes="tool", scale=0, min_width=40)
+        gr.HTML(
+            html_template='<div class="quick settings models" role="group" aria-label="Quicksettings"></div>',
+            elem_id="quick",
+            apply_default_css=False,
+        )
     return picker, modules, refresh
 
 
-def checkpoint_choices(library: Library) -> Choices:
-    """(title, name) of every checkpoint; the title of one that cannot be used says why."""
-    troubles = library.troubles(CHECKPOINT)
-    return [(_marked(found.title, troubles.get(found.path, "")), found.name) for found in library.checkpoints.list()]
+def checkpoint_choices(library: Library, *, short: bool = False) -> Choices:
+    """(title, name) of every checkpoint; the title of one that cannot be used says why. `short`: titles have no folders."""
+    troubles, found = library.troubles(CHECKPOINT), library.checkpoints.list()
+    titles = [one.title.removeprefix(one.name.rpartition("/")[0]).lstrip("/") if short else one.title for one in found]
+    return [(_marked(title, troubles.get(one.path, "")), one.name) for title, one in zip(titles, found, strict=True)]
 
 
 def _marked(title: str, trouble: str) -> str:

@@ -15,7 +15,7 @@ PANEL = """
   <div class="tools" hidden>
     <a class="download" download>Download</a><a class="open" target="_blank" rel="noopener">Open in a new tab</a>
     <button type="button" class="copy">Copy infotext</button>
-    <button type="button" class="save" id="save_TAB" title="Save the image to a dedicated directory (log/images).">💾</button>
+    <button type="button" class="save" id="save_TAB" title="Save the image to a dedicated directory.">💾</button>
     <a class="zip" id="save_zip_TAB" download title="Download all pictures of this job in one zip archive.">🗃️</a>
     <button type="button" data-send="img2img" id="TAB_send_to_img2img" title="Send image and generation parameters to img2img tab.">🖼️</button>
     <button type="button" data-send="inpaint" id="TAB_send_to_inpaint" title="Send image and generation parameters to img2img inpaint tab.">🎨️</button>

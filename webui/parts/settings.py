@@ -30,7 +30,7 @@ def build_settings(
     found: dict[str, Any] = {}
     with gr.Row(elem_id=f"{tab}_sampler_row"):
         found["sampler_name"] = gr.Dropdown(
-            label=LABELS["sampler_name"], choices=[], elem_id=f"{tab}_sampling", min_width=140
+            label=LABELS["sampler_name"], choices=[], allow_custom_value=True, elem_id=f"{tab}_sampling", min_width=140
         )
         found["scheduler"] = gr.Dropdown(
             label=LABELS["scheduler"], choices=[], elem_id=f"{tab}_scheduler", min_width=140

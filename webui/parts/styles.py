@@ -51,8 +51,19 @@ def build_editor(tab: str, styles: gr.Dropdown, apply: gr.Button, edit: gr.Butto
         negative = gr.Textbox(label="Style's negative prompt", lines=2, elem_id=f"{tab}_edit_style_neg_prompt")
         with gr.Row():
             buttons = [
-                gr.Button(text, size="sm", min_width=60, elem_id=f"{tab}_edit_style_{text.split()[0].lower()}")
-                for text in ("Save", "Delete", "Copy main prompt to style", "Close")
+                gr.Button(
+                    text,
+                    size="sm",
+                    min_width=60,
+                    elem_id=f"{tab}_edit_style_{text.split()[0].lower()}",
+                    elem_classes=who,
+                )
+                for text, who in (
+                    ("Save", "admins"),
+                    ("Delete", "admins"),
+                    ("Copy main prompt to style", "admins"),
+                    ("Close", None),
+                )
             ]
     save, delete, copy, close = buttons
     return StyleRow(

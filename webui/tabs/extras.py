@@ -24,14 +24,16 @@ class ExtrasTab:
 
     def __init__(self, service: JobService) -> None:
         self.service = service
-        self.uploads = Uploads(service.paths.cache / "uploads")
+        self.uploads = Uploads(service.paths.cache / "uploads", service.policy.uploads)
         with gr.Tab("Extras", id=NAME, elem_id="tab_extras") as self.tab:
             with gr.Row(elem_classes="body"):
                 with gr.Column(elem_id="extras_settings", min_width=320):
                     self.controls = build_sources()
                     with gr.Row(elem_classes="generate-box"):
                         self._build_buttons()
-                    self.controls |= build_upscaling() | build_faces() | build_training()
+                    hidden = service.settings.current.postprocessing.postprocessing_disable_in_extras
+                    for build in (build_upscaling, build_faces, build_training):
+                        self.controls |= build(hidden)
                 with gr.Column(elem_id="extras_output", elem_classes="output", min_width=320):
                     build_results(NAME)
             self.told = gr.Textbox(visible="hidden", elem_id="extras_told")
@@ -64,7 +66,7 @@ class ExtrasTab:
         """Interrupt the page's job, or skip its picture in work."""
         desk = desk_of(self.service)
         if is_job_id(job_id) and desk.found(job_id):
-            desk.ask(wish, job_id)
+            desk.stop([job_id]) if wish == "interrupt" else desk.ask(wish, job_id)
 
     def menus(self) -> list[Any]:
         """The upscalers, as they are on disk now."""

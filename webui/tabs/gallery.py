@@ -11,6 +11,7 @@ PANEL = """
   <div class="bar">
     <input type="search" class="search" aria-label="Search pictures" placeholder="Words, model: lora: seed: size: date:" autocomplete="off" spellcheck="false" maxlength="500"
       title="Words of prompts and names. model:anime lora:fox sampler:euler negative:blurry seed:42 size:512x768 date:2026-05 after:2026-01-31 before:2026. Several must all hold; &quot;in quotation marks&quot; words follow each other.">
+    <label class="meant" title="Words tell what a picture shows, whatever its prompt says; the likeliest come first"><input type="checkbox" class="meaning"> By meaning</label>
     <select class="view" aria-label="Show"></select>
     <select class="folder" aria-label="Folder"></select>
     <select class="order" aria-label="Order">ORDERS</select>
@@ -36,13 +37,13 @@ PANEL = """
   <div class="bar board-tools" hidden><button type="button" class="drop-board">Remove this board</button><span class="facts">Its pictures stay where they are.</span></div>
   <p class="notice" role="status" hidden><span></span> <button type="button" class="undo" hidden>Undo</button></p>
   <div class="split">
-    <div class="scroller" role="list" aria-label="Pictures" tabindex="-1"><p class="none" hidden></p></div>
+    <div class="scroller" role="list" aria-label="Pictures" tabindex="-1"><p class="none" role="listitem" hidden></p></div>
     <aside class="detail" aria-label="Picture" hidden>
       <div class="head"><strong class="name"></strong><button type="button" class="close" aria-label="Close">✕</button></div>
       <button type="button" class="large" title="Large"><img alt=""></button>
       <p class="facts"></p>
       <p class="trouble" hidden></p>
-      <div class="tools"><button type="button" class="star">★</button><a class="download" download>Download</a><button type="button" class="delete">Delete</button></div>
+      <div class="tools"><button type="button" class="star">★</button><a class="download" download>Download</a><button type="button" class="similar" title="Pictures that show the like">Similar</button><button type="button" class="delete">Delete</button></div>
       <div class="send" role="group" aria-label="Send">BUTTONS</div>
       <div class="kin parents" hidden><h4>Made from</h4><div></div></div>
       <div class="kin children" hidden><h4>Made of it</h4><div></div></div>

@@ -16,7 +16,7 @@ from modules.library.shelf import Shelf
 from modules.requests.detail import NONE, PASSTHROUGH
 from webui.control_form import CONTROL, gathered_control
 from webui.defaults import Defaults
-from webui.detail_form import COUNT, MENUS, SAME, named
+from webui.detail_form import SAME, UNIT_LABELS, packed, page_fields, unpacked
 from webui.form import (
     MODULES,
     Form,
@@ -28,9 +28,10 @@ from webui.form import (
     to_request,
     usable,
 )
-from webui.groups import applied, chosen_entries, limited, read_sent
+from webui.groups import applied, as_wanted, chosen_entries, limited, read_sent
 from webui.parts.caller import desk_of
 from webui.parts.cards import build_cards
+from webui.parts.detail import described
 from webui.parts.notices import notice, sentence, shows_errors
 from webui.parts.quicksettings import Choices, checkpoint_choices, chosen, module_choices, module_names
 from webui.parts.results import build_results
@@ -40,6 +41,9 @@ from webui.parts.settings import build_settings
 from webui.parts.styles import FIELDS as STYLED
 from webui.parts.styles import StyleEditor, pasted_styles
 from webui.parts.toprow import build_toprow
+
+IN_BAR = ("sd_model_checkpoint", MODULES)
+"""Settings that the bar has components of its own for."""
 
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -58,7 +62,7 @@ class GenerationTab:
     def __init__(self, service: JobService, picker: gr.Dropdown, modules: gr.Dropdown, refresh: gr.Button) -> None:
         self.service = service
         self.shelf = Shelf(service.paths)
-        self.uploads = Uploads(service.paths.cache / "uploads")
+        self.uploads = Uploads(service.paths.cache / "uploads", service.policy.uploads)
         self.picker = picker
         with gr.Tab(self.name, id=self.name, elem_id=f"tab_{self.name}") as self.tab:
             self.top = build_toprow(self.name)
@@ -66,6 +70,9 @@ class GenerationTab:
                 with gr.Tab("Generation", id=f"{self.name}_generation", elem_id=f"{self.name}_generation"):
                     self._build_body()
                 build_cards(self.name)
+            self.mark = gr.Textbox(
+                "new", elem_id=f"{self.name}_mark", elem_classes="mark", show_label=False, container=False
+            )
             self.memory = gr.Textbox(visible="hidden", elem_id=f"{self.name}_memory")
             self.answer = gr.Textbox(visible="hidden", elem_id=f"{self.name}_answer")
             self.values = gr.Textbox(visible="hidden", elem_id=f"{self.name}_values")
@@ -78,10 +85,11 @@ class GenerationTab:
             "styles": self.top.styles.styles,
             MODULES: modules,
         }
-        self.fields = {name: found[name] for name in self.form.names}
+        self.names = page_fields(self.form.names)
+        self.fields = {name: found[name] for name in self.names}
         plain = plain_values(service.catalogue, self.form)
         shown = {name: one for name, one in self.fields.items() if name != MODULES}
-        self.defaults = Defaults(service.paths.ui_config, self.name, self.form, shown, plain)
+        self.defaults = Defaults(service.paths.ui_config, self.name, self.form, shown, plain, UNIT_LABELS)
         self.defaults.values(service.catalogue, tell=True)
         self._wire_jobs()
         self._wire_values(refresh)
@@ -100,9 +108,10 @@ class GenerationTab:
         """The components at the left by their fields' names, and the buttons swap, random_seed and reuse_seed."""
         return build_settings(self.name)
 
-    def on_load(self, page: gr.Blocks) -> None:
-        """Whenever a browser loads the page: fill the form from what it kept, and take its job up again."""
-        self._fills(page.load, self.fill, [self.memory], "memory").then(None, js=call("resume", self.name), **SILENT)
+    def on_load(self, event: Any) -> Any:
+        """Whenever a browser has loaded the page: fill the form from what it kept, and take its job up again. Gives the event of its end."""
+        filled = self._fills(event, self.fill, [self.memory], "memory", queue=False)
+        return filled.then(None, js=call("resume", self.name), **SILENT)
 
     # -- handlers --
 
@@ -120,7 +129,8 @@ class GenerationTab:
     def given(self, values: Sequence[Any]) -> dict[str, Any]:
         """The values of the form and of its script by name, as they come with a press of Generate."""
         count = len(self.fields)
-        found = dict(zip(self.fields, values[:count], strict=True)) | self.scripts.request_values(values[count:])
+        found = unpacked(dict(zip(self.fields, values[:count], strict=True)))
+        found |= self.scripts.request_values(values[count:])
         return {**found, CONTROL: gathered_control(found[CONTROL], self.uploads)}
 
     def known(self, job_id: Any, current: Any) -> str:
@@ -132,11 +142,8 @@ class GenerationTab:
         return ""
 
     def interrupt(self, jobs: Any) -> None:
-        """Stop the page's job, or all of a batch: those that wait first."""
-        desk = desk_of(self.service)
-        for job_id in reversed(ids_of(jobs)):
-            if desk.found(job_id):
-                desk.ask("interrupt", job_id)
+        """Stop the page's job, or all of a batch."""
+        desk_of(self.service).stop(ids_of(jobs))
 
     def skip(self, jobs: Any) -> None:
         """Go on to the next batch of the page's job."""
@@ -152,38 +159,42 @@ class GenerationTab:
         """
         service, catalogue = self.service, self.service.catalogue
         wanted, touched = remembered(memory)
-        choices = checkpoint_choices(service.library)
+        choices = checkpoint_choices(
+            service.library, short=service.settings.current.alternatives.sd_checkpoint_dropdown_use_short
+        )
         checkpoint = chosen(wanted or service.settings.current.stable_diffusion.sd_model_checkpoint, choices)
         values = starting_values(checkpoint, service.checkpoints, catalogue, self.form, self.defaults.values(catalogue))
-        values |= usable(touched, catalogue, self.form)
+        values |= usable(unpacked(touched), catalogue, self.form)
         if MODULES not in touched:
             values[MODULES] = [*service.settings.current.stable_diffusion.forge_additional_modules]
         if "styles" in values:  # one that was deleted would be sent though no menu shows it
             known = service.styles.all()
             values["styles"] = [name for name in values["styles"] if name in known]
+        values = packed(values)
         if again:
             values = {name: value for name, value in values.items() if name not in touched}
         return [
             gr.update(choices=choices, value=checkpoint),
             *(gr.update(choices=found) for found in self.menus(choices).values()),
-            json.dumps({**values, **self.shows()}),
+            json.dumps({**values, **self.shows(), "detail_fields": described(self._detail_menus(choices))}),
         ]
 
     def menus(self, checkpoints: Choices) -> dict[str, list[Any]]:
         """What there is to choose from in the fields that are menus."""
         catalogue = self.service.catalogue
+        hidden = self.service.settings.current.sampler_parameters.hide_samplers
         return {
-            "sampler_name": [s.name for s in catalogue.samplers],
+            "sampler_name": [s.name for s in catalogue.samplers if s.name not in hidden],
             "scheduler": [s.label for s in catalogue.schedules],
             "refiner_checkpoint": ["None", *checkpoints],
             "styles": list(self.service.styles.all()),
             MODULES: module_choices(self.shelf),
-            **self._detail_menus(checkpoints),
         }
 
     def _detail_menus(self, checkpoints: Choices) -> dict[str, list[Any]]:
+        """What there is to choose from in the units of the detail pass, by their parts."""
         service, catalogue = self.service, self.service.catalogue
-        choices = {
+        return {
             "ad_model": [NONE, *service.detectors.names()],
             "ad_checkpoint": [SAME["ad_checkpoint"], *checkpoints],
             "ad_vae": [SAME["ad_vae"], "Automatic", NONE, *(vae.name for vae in service.library.vaes.list())],
@@ -192,7 +203,6 @@ class GenerationTab:
             "ad_controlnet_model": [NONE, PASSTHROUGH, *service.controls.titles()],
             "ad_controlnet_module": [NONE, *(entry.name for entry in catalogue.preprocessors)],
         }
-        return {named(part, n): choices[part] for n in range(COUNT) for part in MENUS}
 
     def shows(self) -> dict[str, Any]:
         """What the page's script is told beside the fields' values."""
@@ -201,6 +211,12 @@ class GenerationTab:
             "notify": settings.notifications.model_dump(),
             "keyedit": settings.prompt_editing.model_dump(),
             "completion": settings.prompt_completion.model_dump(),
+            "shown": {
+                "title": settings.user_interface.show_progress_in_title,
+                "batch": settings.image_to_image.img2img_batch_show_results_limit,
+                "pictures": not settings.gallery.do_not_show_images,
+            },
+            "quick": [name for name in settings.user_interface.quicksettings_list if name not in IN_BAR],
         }
 
     def follow(self, memory: Any) -> list[Any]:
@@ -210,8 +226,9 @@ class GenerationTab:
     def paste(self, text: Any, checkpoint: Any) -> list[Any]:
         """Field updates from the infotext in the prompt, and the names of the fields it set, for the page's memory."""
         text = text if isinstance(text, str) else ""
-        values, wrong = from_infotext(text, self.service.catalogue, self.form)
-        values = pasted_styles(values, self.service.styles, self.service.settings.current.infotext.infotext_styles)
+        asked = self.service.settings.current.infotext
+        values, wrong = from_infotext(text, self.service.catalogue, self.form, asked.infotext_skip_pasting)
+        values = pasted_styles(values, self.service.styles, asked.infotext_styles)
         values[MODULES] = module_names(values.get(MODULES, []), self.shelf)
         values["override_settings"], missing = overriding(
             text, self.service.settings.current, checkpoint, self.service.checkpoints
@@ -227,15 +244,16 @@ class GenerationTab:
                     notice(sentence(error))
         for error in wrong:
             notice(sentence(error))
-        updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in self.form.names]
-        return [*updates, json.dumps([name for name in self.form.names if name in values])]
+        values = packed(values)
+        updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in self.names]
+        return [*updates, json.dumps([name for name in self.names if name in values])]
 
     def receive(self, message: Any, entries: Any, prompt: Any, checkpoint: Any) -> list[Any]:
         """`paste`, for settings that another tab sent: those of the groups that the user chose."""
-        sent = read_sent(message)
+        sent = as_wanted(read_sent(message), self.service.settings.current.user_interface)
         *updates, names = self.paste(limited(sent), checkpoint)
-        wanted = applied(sent, self.form.names)
-        found = dict(zip(self.form.names, updates, strict=True))
+        wanted = applied(sent, self.names)
+        found = dict(zip(self.names, updates, strict=True))
         before = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
         found["override_settings"] = gr.update(value=chosen_entries(sent, found["override_settings"]["value"], before))
         updates = [update if name in wanted else gr.skip() for name, update in found.items()]
@@ -276,9 +294,16 @@ class GenerationTab:
                 component.change(None, inputs=[component], js=call("changed", self.name, name), **SILENT)
             elif not isinstance(component, gr.Textbox):  # their own event misses what is not typed; see assets/page.js
                 component.input(None, inputs=[component], js=call("touch", self.name, name), **SILENT)
+        self.mark.change(
+            None,
+            inputs=[self.mark],
+            outputs=list(self.fields.values()),
+            js=call("drawn", self.name, self.names),
+            **SILENT,
+        )
         self._fills(self.picker.input, self.follow, [self.picker], "choose")
         self._fills(refresh.click, self.follow, [self.memory], "memory")
-        names = self.form.names
+        names = self.names
         self.top.paste.click(
             shows_errors(lambda: [*(gr.skip() for _ in names), "[]"])(self.paste),
             inputs=[self.top.prompt, self.picker],
@@ -297,7 +322,7 @@ class GenerationTab:
         self.controls["reuse_subseed"].click(None, **reused, **SILENT)
 
     def _wire_received(self) -> None:
-        names = self.form.names
+        names = self.names
         self.take.click(
             shows_errors(lambda: [*(gr.skip() for _ in names), "[]"])(self.receive),
             inputs=[self.message, self.fields["override_settings"], self.top.prompt, self.picker],
@@ -322,12 +347,15 @@ class GenerationTab:
         row.copy.click(lambda *prompts: prompts, inputs=given[:2], outputs=texts, **QUIET)
         row.close.click(lambda: gr.update(visible=False), outputs=[row.editor], **QUIET)
 
-    def _fills(self, event: Any, handler: Callable[..., Any], inputs: list[Any], script: str) -> Any:
+    def _fills(
+        self, event: Any, handler: Callable[..., Any], inputs: list[Any], script: str, queue: bool = True
+    ) -> Any:
         """Fill the form on that event. The script at the end leaves out what the user has touched in the meantime."""
         menus = [self.picker, *(self.fields[name] for name in self.menus([]))]
         handled = shows_errors(lambda: [gr.skip() for _ in menus] + ["{}"])(handler)
-        filled = event(handled, inputs=inputs, outputs=[*menus, self.values], js=call(script, self.name), **QUIET)
-        fields, names = list(self.fields.values()), self.form.names
+        how = {**QUIET, "queue": queue}
+        filled = event(handled, inputs=inputs, outputs=[*menus, self.values], js=call(script, self.name), **how)
+        fields, names = list(self.fields.values()), self.names
         apply = call("apply", self.name, names)
         return filled.then(None, inputs=[self.values, *fields], outputs=fields, js=apply, **SILENT)
 

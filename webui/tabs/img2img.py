@@ -39,7 +39,9 @@ class Img2ImgTab(GenerationTab):
         modules: gr.Dropdown,
         refresh: gr.Button,
     ) -> None:
-        self.sources = Sources(uploads=Uploads(service.paths.cache / "uploads"), paths=service.paths)
+        self.sources = Sources(
+            uploads=Uploads(service.paths.cache / "uploads", service.policy.uploads), paths=service.paths
+        )
         super().__init__(service, picker, modules, refresh)
         self._wire_sizes()
 

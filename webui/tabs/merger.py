@@ -26,7 +26,9 @@ class MergerTab:
 
     def __init__(self, service: JobService) -> None:
         self.service = service
-        with gr.Tab("Checkpoint Merger", id="modelmerger", elem_id="tab_modelmerger") as self.tab:
+        with gr.Tab(
+            "Checkpoint Merger", id="modelmerger", elem_id="tab_modelmerger", elem_classes="admins"
+        ) as self.tab:
             with gr.Row(elem_classes="body"):
                 with gr.Column(min_width=320, scale=3):
                     self.controls = build_merge_form()

@@ -43,7 +43,7 @@ PANEL = """
 
 def build_models_tab() -> gr.HTML:
     """Its script starts with it, and stays at work while another tab is shown: a model that has come is then in the menus."""
-    with gr.Tab("Models", id="models", elem_id="tab_models", render_children=True):
+    with gr.Tab("Models", id="models", elem_id="tab_models", elem_classes="admins", render_children=True):
         return gr.HTML(
             html_template=PANEL,
             js_on_load=f"({call('startModels')})(element)",

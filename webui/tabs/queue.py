@@ -11,6 +11,7 @@ PANEL = """
     <span class="counts facts" role="status"></span>
     <button type="button" class="allow" hidden>Allow notifications</button>
   </div>
+  <p class="full" role="alert" hidden></p>
   <p class="notice" role="alert" hidden></p>
   <ol class="jobs" aria-label="Jobs"></ol>
   <p class="empty facts">Nothing was asked for yet. Press Generate or Enqueue in a tab that draws.</p>

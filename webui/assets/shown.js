@@ -1,0 +1,3 @@
+// What the settings let this page show.
+
+export const shown = { title: true, pictures: true, batch: -1 };
