@@ -1,7 +1,6 @@
 """Composition root: flags -> settings -> services -> page and API -> serve."""
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from modules.api.tunnels import open_tunnel
 from modules.core.errors import AtelierError
 from modules.core.flags import Flags, parse_flags
 from modules.core.lock import hold_lock
+from modules.core.logs import log_to_stderr
 from modules.core.paths import ROOT
 from modules.core.settings import SettingsFile
 from modules.jobs.executors.process import ProcessExecutor
@@ -22,12 +22,14 @@ from modules.library.downloads.queue import Downloads
 from modules.library.downloads.transport import Transport
 from modules.library.library import Library
 from modules.library.takeover import roots_of, take_over, take_over_each
+from modules.plugins.choosing import choose_extensions, usable
+from modules.plugins.extensions import Extension
+from modules.plugins.starts import Starts
 
 
-def build_service(flags: Flags) -> JobService:
-    """The job service over the folders that the flags choose, with its engine in a process of its own."""
+def build_service(flags: Flags, settings: SettingsFile, extensions: Sequence[Extension] = ()) -> JobService:
+    """The job service over the folders that the flags choose, with its engine, and what those add to it, in a process of its own."""
     paths = take_over(flags.paths, flags.take_over, flags.extra_model_paths)
-    settings = SettingsFile(paths.settings)
     paths = take_over_each(paths, roots_of(settings.current.system.take_over_roots))
     library = Library(paths, hashing=not flags.no_hashing)
     checkpoints = library.checkpoints
@@ -46,6 +48,7 @@ def build_service(flags: Flags) -> JobService:
         "attention": flags.attention,
         "compiles": flags.compiles,
         "fuses": flags.fuses,
+        "extensions": list(extensions),
     }
     executor = ProcessExecutor("modules.scripts.build:build_engine", arguments)
     return JobService(
@@ -55,6 +58,7 @@ def build_service(flags: Flags) -> JobService:
         executor=executor,
         library=library,
         policy=flags.network.policy,
+        local_webhooks=flags.allow_local_webhooks,
     )
 
 
@@ -66,6 +70,7 @@ def build_downloads(flags: Flags, service: JobService) -> Downloads:
         hashes=service.checkpoints.hashes,
         environment=os.environ,
         transport=Transport(allow_local=flags.allow_local_downloads),
+        reserve=flags.network.policy.reserve,
     )
 
 
@@ -75,7 +80,16 @@ def serve(flags: Flags) -> str:
     check_certificate(network)
     listener = bind(network, flags.port)
     with hold_lock(flags.data_dir / ".lock"):
-        service = build_service(flags)
+        starts = Starts(flags.data_dir / "cache" / "starts")
+        starts.begin()
+        settings = SettingsFile(flags.paths.settings)
+        extensions = choose_extensions(flags, flags.paths, starts, settings.current)
+        try:
+            service = build_service(flags, settings, usable(extensions))
+        except AtelierError:
+            starts.forget()
+            raise
+        service.on_ready = starts.succeed
         accounts = Accounts(service.paths.accounts, network) if network.policy.login else None
         downloads = build_downloads(flags, service)
         downloads.start()
@@ -87,11 +101,12 @@ def serve(flags: Flags) -> str:
             from modules.api.app import build_api
             from modules.api.guard import Door
             from modules.api.hosts import Hosts
+            from modules.api.patience import PatientProtocol
             from modules.api.power import Power
 
             power = Power()
             door = Door(accounts=accounts, network=network, hosts=Hosts.of(network), port=flags.port)
-            app = build_api(service, flags, downloads=downloads, door=door, power=power)
+            app = build_api(service, flags, downloads=downloads, door=door, power=power, extensions=extensions)
             if not flags.nowebui:
                 from webui.blocks import mount_page
 
@@ -106,11 +121,13 @@ def serve(flags: Flags) -> str:
             print("\n".join(greeting(network, flags.port, accounts, address)), flush=True)
             if flags.autolaunch:
                 webbrowser.open(first_page(network, flags.port, accounts))
-            server = uvicorn.Server(uvicorn.Config(app, **server_options(network)))
+            server = uvicorn.Server(uvicorn.Config(app, http=PatientProtocol, **server_options(network)))
             power.end = lambda: setattr(server, "should_exit", True)
             server.run(sockets=[listener])
             return power.wish
         finally:
+            if service.engine_runs:
+                starts.succeed()
             closing.close()
             downloads.close()
             service.close()
@@ -128,7 +145,7 @@ def restart(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code: 0 after a normal end, 2 when something must be changed before it can run."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     try:
         if serve(parse_flags(arguments)) == "restart":
             return restart(arguments)

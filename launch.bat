@@ -163,4 +163,7 @@ for %%c in ("ruff format --check ." "ruff check ." "pyright") do (
 )
 echo == pytest
 "%venv_python%" -m pytest %arguments% <nul || set "status=1"
+if defined arguments exit /b %status%
+echo == pip-audit
+"%venv_python%" -m tests.audit <nul || set "status=1"
 exit /b %status%

@@ -134,9 +134,13 @@ ensure_chromium() {
 }
 
 run_tests() {
-    local status=0
+    local status=0 audit=
     ensure_chromium
     export PATH="$PWD/venv/bin:$PATH"
+    if [ $# = 0 ]; then # meanwhile, for it waits for the network
+        "$venv_python" -m tests.audit </dev/null >venv/.audit 2>&1 &
+        audit=$!
+    fi
     for check in "ruff format --check ." "ruff check ." "pyright" "pytest"; do
         echo "== $check"
         split "$check"
@@ -145,9 +149,14 @@ run_tests() {
         elif [ $# -gt 0 ]; then
             "$venv_python" -m pytest "$@" </dev/null || status=1
         else # all of them: two at a time, each computing in one thread, since most of them wait for something
-            OMP_NUM_THREADS=1 "$venv_python" -m pytest -n 2 --dist loadfile </dev/null || status=1
+            OMP_NUM_THREADS=1 "$venv_python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5 </dev/null || status=1
         fi
     done
+    if [ -n "$audit" ]; then
+        echo "== pip-audit"
+        wait "$audit" || status=1
+        cat venv/.audit
+    fi
     return $status
 }
 
