@@ -7,9 +7,19 @@ import pytest
 from tests.server import Server
 
 
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server with a data folder of its own, for all gentle modules."""
+    with Server(tmp_path_factory.mktemp("shared") / "data") as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real server with a data folder of its own, one a test module."""
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real server with a data folder of its own, one a test module; the shared one of those that are gentle."""
+    if request.node.get_closest_marker("gentle"):
+        yield request.getfixturevalue("shared_server")
+        return
     with Server(tmp_path_factory.mktemp("server") / "data") as running:
         yield running
 
@@ -22,3 +32,20 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("parity")
         terminalreporter.write_line("| case | relative L2 of the latent | at most |\n|---|---:|---:|")
         terminalreporter.write_line("\n".join(sorted(rows)))
+
+
+BY_HAND = ("load", "soak")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak-minutes", type=float, default=120.0, help="how long a soak test runs")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests that fill the machine run only when their marker is asked for: `pytest -m load`, `pytest -m soak`."""
+    for mark in BY_HAND:
+        if mark not in (config.option.markexpr or ""):
+            skip = pytest.mark.skip(reason=f"by hand: pytest -m {mark}")
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(skip)

@@ -4,10 +4,8 @@ import ast
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-import pytest
 
 from modules.core.paths import ROOT
 
@@ -81,11 +79,26 @@ def allowed(package: str) -> set[str]:
     return {*FLOOR, *WEB, "webui"} if package in ("webui", "app") else {*FLOOR, *WEB}
 
 
-def by_name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def of_each(paths: Sequence[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """A test of each file as one test, which names all that fail: thousands of tests would take longer than what they look at."""
+
+    def decorate(check: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            wrong = []
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    wrong.append(f"{path.relative_to(ROOT).as_posix()}: {error}")
+            assert not wrong, "\n".join(wrong)
+
+        test.__doc__ = check.__doc__
+        return test
+
+    return decorate
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_imports_point_up(path):
     package = package_of(name_of(path))
     assert package in {*FLOOR, *ENGINE, *WEB, "webui", "app"}, "a package that the design does not know"
@@ -93,13 +106,13 @@ def test_imports_point_up(path):
     assert found <= allowed(package)
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_gradio_stays_in_webui(path):
     roots = {name.split(".")[0] for name in imports_of(tree_of(path), name_of(path))}
     assert package_of(name_of(path)) == "webui" or not roots & {"gradio", "gradio_client"}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if name_of(p).startswith(LIGHT)], ids=by_name)
+@of_each([path for path in FILES if name_of(path).startswith(LIGHT)])
 def test_no_torch_in_what_the_web_process_imports(path):
     assert not {name.split(".")[0] for name in imports_of(tree_of(path), name_of(path))} & HEAVY
 
@@ -119,7 +132,7 @@ def test_api_runs_without_gradio():
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_no_global_statement(path):
     assert not [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Global)]
 
@@ -154,7 +167,7 @@ def is_mutable(value: ast.expr | None) -> bool:
 MUTATING = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "clear", "remove", "discard"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_no_mutable_state_at_module_level(path):
     """Tables are constants: UPPER_CASE, and nothing in their file changes them."""
     tree = tree_of(path)
@@ -174,7 +187,7 @@ def test_no_mutable_state_at_module_level(path):
 PASSIVE = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_no_work_at_import(path):
     """A module's top level defines; it does not do. `if __name__ == "__main__"` and type-checking blocks aside."""
     for node in tree_of(path).body:
@@ -185,16 +198,17 @@ def test_no_work_at_import(path):
         assert isinstance(node, PASSIVE) or docstring or guard, f"line {node.lineno}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_files_are_short_and_say_what_they_are(path):
-    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= MAX_LINES
     assert ast.get_docstring(tree_of(path)), "a file begins with what it is"
 
 
 UNSAFE = ("eval", "exec", "compile", "__import__")
 
 
-@pytest.mark.parametrize("path", FILES, ids=by_name)
+@of_each(FILES)
 def test_nothing_that_runs_what_a_file_says(path):
     for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.Call):
@@ -224,3 +238,33 @@ def test_these_checks_can_fail():
         "found",
     ]
     assert not isinstance(bad.body[-1], PASSIVE)
+
+
+STARTING = {
+    "app.py",  # itself, once more
+    "modules/api/tunnels.py",  # cloudflared or ssh, when a flag asks for a tunnel
+    "modules/bench/library.py",
+    "modules/bench/start.py",
+    "modules/devices/compiled.py",  # a model made smaller, in a process of its own
+    "modules/plugins/trial.py",  # an extension that is tried
+}
+
+
+def test_E2_nothing_fetches_code_or_installs_it():
+    """Extensions are put there by hand: so there is no address of a repository to be careful with, and no list of packages."""
+    starts, names = set(), set()
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            match node:
+                case ast.Import(names=imported) if any(one.name == "subprocess" for one in imported):
+                    starts.add(path.relative_to(ROOT).as_posix())
+                case ast.ImportFrom(module="subprocess"):
+                    starts.add(path.relative_to(ROOT).as_posix())
+                case ast.Attribute(value=ast.Name(id="os"), attr=attr) if attr.startswith(
+                    ("exec", "spawn", "system", "popen")
+                ):
+                    starts.add(path.relative_to(ROOT).as_posix())
+                case ast.Constant(value=str(text)) if text in ("git", "pip", "uv", "ensurepip"):
+                    names.add(f"{path.relative_to(ROOT).as_posix()}: {text}")
+    assert starts == STARTING
+    assert names == set()

@@ -1,14 +1,16 @@
 """The benchmark's topics on a small checkpoint of its own making: rows that hold what was measured."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from modules.bench import caching, img2img, loading, overhead, runtimes, tiers
+from modules.bench import caching, control, img2img, loading, networks, overhead, runtimes, tiers
 from modules.bench.__main__ import main, parser, subject_of
 from modules.bench.drawing import Drawing, Drawn, apart, decibels
-from modules.bench.seeded import SD15, Sizes, sd_shapes, write_seeded
+from modules.bench.seeded import SD15, Sizes, _unet, sd_shapes, write_seeded
 from modules.bench.subject import Subject, make_subject
 from modules.bench.table import Column, Table, ratio
 from modules.core.errors import AtelierError
@@ -135,6 +137,19 @@ def test_a_whole_picture_is_more_than_its_steps(subject):
     (row,) = table.rows
     assert row["name"] == "float32"
     assert row["whole"] > row["steps"] > 0 < row["decoding"]
+
+
+def test_a_control_nets_share_of_a_step(subject):
+    (row,) = control.table(subject, networks.computes(subject)).rows
+    assert row["name"] == "float32" and min(row["with"], row["plain"]) > 0
+    assert 0 < row["reckoned"] < 10  # of so small a network what takes the pixels in is most
+    assert row["share"] == pytest.approx(row["with"] / row["plain"] - 1)
+
+
+def test_a_seeded_controlnet_is_of_sd_15s_size(tmp_path):
+    model: Any = SimpleNamespace(backbone=_unet(SD15)[0])
+    assert sum(torch.Size(shape).numel() for _, shape in control.control_shapes(model)) == 361_279_120  # as published
+    assert control.operations(model, 64, 64) == pytest.approx(0.353, abs=0.001)
 
 
 def test_what_the_engine_refuses_is_told(subject):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from modules.core.paths import ROOT
 from tests.jobs.runners import opens_whole
-from tests.server import Server, free_port, until
+from tests.server import Server, free_port
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -42,7 +43,7 @@ def test_port_in_use(server, tmp_path):
     assert "--port" in words
 
 
-def test_data_folder_in_use(server):
+def test_C13_data_folder_in_use(server):
     words = one_sentence(run_app("--port", str(free_port()), "--data-dir", str(server.data)))
     assert "Another Atelier" in words
     assert "--data-dir" in words
@@ -63,10 +64,13 @@ def test_wrong_flags(tmp_path, models, arguments, words):
     assert words in one_sentence(run_app(*given))
 
 
-def test_job_store_that_is_none(tmp_path):
-    (tmp_path / "jobs.sqlite3").write_bytes(b"this is no database, whatever its name says " * 50)
-    words = one_sentence(run_app("--port", str(free_port()), "--data-dir", str(tmp_path)))
-    assert "jobs.sqlite3" in words
+def test_list_of_accounts_that_is_none(tmp_path):
+    """It is not begun anew: who is locked out, or in, is not for the program to decide."""
+    (tmp_path / "accounts.sqlite3").write_bytes(b"this is no database, whatever its name says " * 50)
+    words = one_sentence(
+        run_app("--auth", "root:a good secret", "--port", str(free_port()), "--data-dir", str(tmp_path))
+    )
+    assert "accounts.sqlite3" in words
 
 
 def broken_files(models) -> dict[str, tuple[bytes, str]]:
@@ -113,7 +117,7 @@ def test_checkpoint_that_vanishes(server, models):
     draw(server)
 
 
-def test_outputs_that_cannot_be_written(server):
+def test_R9_outputs_that_cannot_be_written(server):
     outputs = server.data / "blocked"
     outputs.write_text("a file where the folder should be")
     answer = draw(server, override_settings={"outdir_txt2img_samples": "blocked/x"})
@@ -129,7 +133,7 @@ def test_outputs_that_cannot_be_written(server):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 @pytest.mark.parametrize(("options", "words"), [("ro", "cannot be written"), ("size=4k", "is full")])
-def test_a_disk_that_is_read_only_or_full(server, tmp_path, options, words):
+def test_R9_a_disk_that_is_read_only_or_full(server, tmp_path, options, words):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], capture_output=True).returncode:
@@ -144,7 +148,7 @@ def test_a_disk_that_is_read_only_or_full(server, tmp_path, options, words):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_broken_settings_file(serve, tmp_path):
+def test_C6_broken_settings_file(serve, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "config.json").write_bytes(b'{"samples_save": fal')
     server = serve()
@@ -152,12 +156,17 @@ def test_broken_settings_file(serve, tmp_path):
     assert (tmp_path / "data" / "config.json.broken").read_bytes() == b'{"samples_save": fal'
 
 
-def test_answers_before_the_engine_is_there(serve):
-    server = serve()
-    assert server.get("/healthz").status_code == 200
-    assert server.get("/sdapi/v1/samplers").json()
-    until(lambda: server.get("/readyz").status_code == 200, 280)
-    draw(server)
+def test_N26_it_starts_and_draws_without_a_network_and_asks_for_none(tmp_path, models):
+    """Also: it answers before its engine is there."""
+    alone = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no network can be taken away here")
+    command = [sys.executable, "-m", "tests.faults.offline", str(tmp_path / "data"), str(models)]
+    done = subprocess.run([*alone, *command], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert "Traceback" not in told.pop("log")
+    assert told == {"health": 200, "samplers": True, "page": True, "images": 1, "asked": 0, "counted": 1}
 
 
 def test_nothing_is_left_behind(serve):

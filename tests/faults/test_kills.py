@@ -58,7 +58,7 @@ def check_complete(server: Server, name: str, early: list[dict], tries: int) -> 
     assert not list((server.data / "outputs").rglob("*.tmp"))
 
 
-def test_kill_of_the_engine_in_the_middle(server):
+def test_C2_kill_of_the_engine_in_the_middle(server):
     answers: list = []
     thread = post(server, answers, force_task_id="job1")
     early = finished(server, "job1", 2)
@@ -78,7 +78,7 @@ def test_kill_of_the_idle_engine(server):
     assert answer.status_code == 200, answer.text
 
 
-def test_two_kills_park_the_job_and_the_next_one_works(server):
+def test_C12_two_kills_park_the_job_and_the_next_one_works(server):
     answers: list = []
     thread = post(server, answers, force_task_id="job2", n_iter=100, steps=100)
     for tries in (1, 2):
@@ -105,7 +105,7 @@ def kill_server(server: Server) -> None:
     until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, 60)
 
 
-def test_kill_of_the_whole_server_in_the_middle(server):
+def test_C3_kill_of_the_whole_server_in_the_middle(server):
     answers: list = []
     threads = [post(server, answers, force_task_id="job3")]
     until(lambda: job(server, "job3")["state"] != "none", PATIENCE)
@@ -121,7 +121,7 @@ def test_kill_of_the_whole_server_in_the_middle(server):
     check_complete(server, "job4", [], tries=1)
 
 
-def test_kill_right_after_accepting(server):
+def test_C14_kill_right_after_accepting(server):
     thread = post(server, [], force_task_id="job5")
     until(lambda: job(server, "job5")["state"] != "none", PATIENCE)
     kill_server(server)
@@ -131,7 +131,7 @@ def test_kill_right_after_accepting(server):
     assert len(ended["images"]) == 8
 
 
-def test_ctrl_c_in_the_middle_is_no_try(server):
+def test_C11_ctrl_c_in_the_middle_is_no_try(server):
     answers: list = []
     thread = post(server, answers, force_task_id="job6")
     early = finished(server, "job6", 1)

@@ -140,8 +140,11 @@ STALE = {"d_prompts/comma_backtrack_pad0", "d_prompts/comma_backtrack_pad10"}
 the run before them, bit for bit, which had the default."""
 
 
-LEFT_BY = {"g_img2img/dpm_fast": 1235}
+LEFT_BY = {"g_img2img/dpm_fast": 1235, "g_img2img/n_iter2": 1235}
 """Runs before which A1111 drew a picture of another seed than theirs: its autoencoder draws from the generator as that one left it."""
+
+LEFT_AFTER = {"n_inpaint_model/inpaint9_img2img_nomask": 1}
+"""Runs before which it drew from words with the inpainting network, which is shown a grey picture: how many latents' noise that took."""
 
 
 def tools_for(checkpoint: Path, data: Path) -> Toolbox:
@@ -164,6 +167,8 @@ def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
             drawing = Drawing(sitting, canvas)
             starts = Starts(sitting, canvas, request)
             starts._draws = torch.Generator().manual_seed(LEFT_BY.get(case.name, request.seed))
+            for _ in range(LEFT_AFTER.get(case.name, 0)):
+                torch.randn(1, 4, request.height // 8, request.width // 8, generator=starts._draws)
             drawing._start = starts.make()
         elif request.enable_hr:
             passes = in_two_passes(sitting, request)
@@ -171,7 +176,7 @@ def run(case: Case, tools: Toolbox, checkpoint: Path) -> Outcome:
         latents = [draw(batch) for batch in sitting.plan.batches]
         images = to_images(decode(sitting.model, sitting.plan, latents[0][:1]))
     if drawing:
-        images = drawing.compose(images, sitting.plan.batches[0])
+        images = drawing.compose(images, sitting.plan.batches[0], [""] * len(images))
     error = relative(torch.cat(latents).numpy(), record["latent"])
     picture = None
     if "image" in record:
