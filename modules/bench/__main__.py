@@ -23,7 +23,7 @@ TOPICS = {
     "caching": "DeepCache, first-block caching, token merging, LCM; and live previews",
     "overhead": "a whole picture against its steps and its decoding",
     "img2img": "modes of img2img: what they draw, judged on the starter, and their time beyond the network's",
-    "networks": "changing a LoRA on every layer of the network",
+    "networks": "changing a LoRA on every layer of the network; a ControlNet's share of a step",
     "start": "the program: start, first picture, a warm picture, memory",
     "sampling": "prompts and samplers beside the model",
     "library": "5,000 LoRAs listed",
