@@ -61,11 +61,13 @@ class Atelier:
         """What stands in the box."""
         return self.field(name).input_value()
 
-    def remembers(self, field: str, value: str) -> "Atelier":
+    def remembers(self, field: str, value: object) -> "Atelier":
         """Wait until a reload would find that: what an answer of the server has set is kept a moment after it is seen."""
         key = "atelier.form" if self.tab == "txt2img" else f"atelier.form.{self.tab}"
-        found = "([key, field, value]) => JSON.parse(sessionStorage.getItem(key)).touched[field] === value"
-        self.page.wait_for_function(found, arg=[key, field, value])
+        kept = "JSON.stringify(JSON.parse(sessionStorage.getItem(key)).touched[field])"
+        self.page.wait_for_function(
+            f"([key, field, value]) => {kept} === JSON.stringify(value)", arg=[key, field, value]
+        )
         return self
 
     def button(self, name: str) -> Locator:

@@ -33,7 +33,7 @@ def test_settings_are_pasted_used_kept_and_removed(atelier: Atelier):
 
     chips.filter(has_text="ENSD").locator(".token-remove").click()
     expect(chips).to_have_text(["Clip skip: 2"])
-    atelier.reload()
+    atelier.remembers("override_settings", ["Clip skip: 2"]).reload()
     expect(chips).to_have_text(["Clip skip: 2"])
     fields = drawn(atelier)
     assert (fields["Clip skip"], "ENSD" in fields) == ("2", False)
@@ -44,7 +44,7 @@ def test_settings_are_pasted_used_kept_and_removed(atelier: Atelier):
     expect(atelier.page.locator(".toast-body")).to_contain_text('Override settings hold "Clip": it must look like')
     row.locator(".remove-all").click()
     expect(row).to_be_hidden()
-    atelier.reload()
+    atelier.remembers("override_settings", []).reload()
     expect(row).to_be_hidden()
 
     paste(atelier, ", ENSD: 3")

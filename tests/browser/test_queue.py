@@ -127,7 +127,7 @@ def test_a_picture_is_varied_while_extra_is_ticked(atelier: Atelier):
     atelier.set(subseed=4)
     atelier.button("reuse_subseed").click()
     expect(atelier.field("subseed")).to_have_value("9")
-    atelier.reload()
+    atelier.remembers("subseed", "9").reload()
     expect(atelier.field("subseed")).to_have_value("9")
     box.uncheck()
     atelier.generate().finished()

@@ -80,13 +80,13 @@ def test_N24_after_a_silence_the_page_catches_up(atelier: Atelier, behind: Serve
 def test_X13_a_job_that_ends_while_its_stream_is_dropped_frees_the_page(
     atelier: Atelier, behind: Server, server: Tunnel
 ):
-    atelier.set(prompt="a red star", **{**LONG, "batch_count": 6}).generate().at_least(1)
+    atelier.set(prompt="a red star", **{**LONG, "batch_count": 10}).generate().at_least(1)
     expect(atelier.button("generate")).to_be_hidden()
     server.cuts = 0.0
     until(lambda: behind.get("/atelier/jobs").json()["jobs"][0]["state"] == "done", 120)
     expect(atelier.find(".notice")).to_contain_text("The server does not answer.")
     server.cuts = None
-    atelier.finished().pictures(6)
+    atelier.finished().pictures(10)
     expect(atelier.button("generate")).to_be_visible()
     atelier.set(batch_count=1, steps=2).generate().finished()
 
