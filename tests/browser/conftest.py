@@ -10,7 +10,7 @@ from tests.browser.page import Atelier
 from tests.server import Server
 
 PATIENCE = 120_000  # milliseconds: a machine that is busy with other things is slow, not wrong
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SWITCHES = (
     "--no-sandbox",
     "--disable-gpu",
@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
     """One a module: as long as it runs, no other test may use asyncio in this thread."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip(f"no browser is installed: looked for {', '.join(NAMES)} (Debian: apt install chromium)")
+        pytest.skip(f"no browser is installed: looked for {', '.join(NAMES)} (Debian: apt install {NAMES[0]})")
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
         yield running
