@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from modules.devices.compiled import CompiledRuntime
-from modules.devices.conversion import Shape, Traced
-from modules.families.alterable import Build, kept_type
+from modules.families.alterable import Build
 from modules.families.assembly import filled
 from modules.families.source import Tell
+from modules.families.tracing import Input, traced_part, unet_inputs
 
 EYE = "controlnet_cond_embedding"
 SEEN = 4
@@ -52,25 +52,13 @@ class CompiledControlNet:
         tell: Tell,
     ) -> None:
         self.config = SimpleNamespace(**config)
-        channels, width = config["in_channels"], config["cross_attention_dim"]
-        outer, vector = config["block_out_channels"][0], config.get("projection_class_embeddings_input_dim")
-        kinds = config.get("num_control_type")
-        shapes: list[Shape] = [(1, channels, -1, -1), (1,), (1, None, width), (1, outer, -1, -1)]
-        # sizes that are halved unevenly, as a U-Net's
-        examples = [torch.zeros(2, channels, 19, 13), torch.ones(2), torch.zeros(2, 77, width)]
-        examples.append(torch.zeros(2, outer, 19, 13))
+        outer, kinds = config["block_out_channels"][0], config.get("num_control_type")
+        inputs: list[Input] = [(torch.zeros(2, outer, 19, 13), (1, outer, -1, -1))]
         if kinds:
-            shapes, examples = [*shapes, (1, kinds), (1,)], [*examples, torch.zeros(2, kinds), torch.zeros(2).long()]
-        if vector:
-            shapes, examples = [*shapes, (1, vector)], [*examples, torch.zeros(2, vector)]
-
-        def trace() -> Traced:
-            free: tuple[Shape, ...] = tuple((None, *shape[1:]) for shape in shapes)
-            module = (_Union if kinds else _Control)(build(kept_type(weights))).eval()
-            return Traced(module=module, examples=tuple(examples), shapes=free)
-
-        self._part: Callable[..., tuple[Tensor, ...]] = runtime.part(
-            "ControlNet", weights, trace, tuple(shapes), tell, by_row=True
+            inputs += [(torch.zeros(2, kinds), (1, kinds)), (torch.zeros(2).long(), (1,))]
+        wrap = _Union if kinds else _Control
+        self._part: Callable[..., tuple[Tensor, ...]] = traced_part(
+            runtime, "ControlNet", weights, wrap, build, unet_inputs(config, *inputs), tell
         )
         self._eye = Eye(_eye(weights, config))
 

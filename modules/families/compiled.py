@@ -14,10 +14,10 @@ from torch.nn import functional
 from modules.core.errors import ModelFileError
 from modules.devices.choice import Compute
 from modules.devices.compiled import CompiledPart, CompiledRuntime
-from modules.devices.conversion import Shape, Traced
 from modules.devices.memory import free_memory
 from modules.families.alterable import Alterable, Build, kept_type
 from modules.families.source import Source, Tell, untold
+from modules.families.tracing import traced_part, unet_inputs
 from modules.families.unet import build_unet, unet_config
 from modules.families.vae import build_vae, read_vae
 from modules.prompting.words import VECTORS
@@ -94,19 +94,7 @@ class CompiledUNet(Alterable):
         tell: Tell,
     ) -> None:
         self.config = SimpleNamespace(**config)
-        channels, width = config["in_channels"], config["cross_attention_dim"]
-        vector = config.get("projection_class_embeddings_input_dim")
-        shapes: tuple[Shape, ...] = ((1, channels, -1, -1), (1,), (1, None, width))
-        # sizes that are halved unevenly, so that the way such sizes go is the one that is kept
-        examples = [torch.zeros(2, channels, 19, 13), torch.ones(2), torch.zeros(2, 77, width)]
-        if vector:
-            shapes, examples = (*shapes, (1, vector)), [*examples, torch.zeros(2, vector)]
-
-        def trace() -> Traced:
-            free: tuple[Shape, ...] = tuple((None, *shape[1:]) for shape in shapes)
-            return Traced(module=_UNet(build(kept_type(tensors))).eval(), examples=tuple(examples), shapes=free)
-
-        self._part: Any = runtime.part("U-Net", tensors, trace, shapes, tell, by_row=True)
+        self._part: Any = traced_part(runtime, "U-Net", tensors, _UNet, build, unet_inputs(config), tell)
         super().__init__(self._part, lambda: build(kept_type(tensors)))
 
     def __call__(
@@ -166,11 +154,8 @@ class CompiledText(Alterable):
     _keeps = True
 
     def __init__(self, runtime: CompiledRuntime, tensors: Mapping[str, Tensor], build: Build, tell: Tell) -> None:
-        def trace() -> Traced:
-            ids = torch.zeros(2, 77, dtype=torch.int64)
-            return Traced(module=_Text(build(kept_type(tensors))).eval(), examples=(ids,), shapes=((None, 77),))
-
-        self._part = runtime.part("text encoder", tensors, trace, ((None, 77),), tell)
+        ids = torch.zeros(2, 77, dtype=torch.int64), (None, 77)
+        self._part = traced_part(runtime, "text encoder", tensors, _Text, build, [ids], tell)
         super().__init__(self._part, lambda: build(kept_type(tensors)))
         self._norm = {name: tensors[f"{NORM}{name}"].float() for name in ("weight", "bias")}
         self._table = tensors[TABLE]
@@ -235,20 +220,12 @@ class CompiledVae:
         self._free = free
         self._itemsize = 4 if runtime.precision == "fp32" else 2
         self.config = SimpleNamespace(**read_vae(tensors)[1])
-        channels = self.config.latent_channels
 
-        def traced(role: str, inputs: int, wrap: type[nn.Module], size: int) -> CompiledPart:
-            def trace() -> Traced:
-                example = torch.zeros(1, inputs, size, size)
-                return Traced(
-                    module=wrap(build(kept_type(tensors))).eval(),
-                    examples=(example,),
-                    shapes=((1, inputs, None, None),),
-                )
+        def traced(role: str, channels: int, wrap: type[nn.Module], size: int) -> CompiledPart:
+            picture = torch.zeros(1, channels, size, size), (1, channels, -1, -1)
+            return traced_part(runtime, role, tensors, wrap, build, [picture], tell)
 
-            return runtime.part(role, tensors, trace, ((1, inputs, -1, -1),), tell, by_row=True)
-
-        self._decode = traced("decoder", channels, _Decoder, 8)
+        self._decode = traced("decoder", self.config.latent_channels, _Decoder, 8)
         self._encode: Callable[[], CompiledPart] = lambda: traced("encoder", 3, _Encoder, 64)
         self._encoder: CompiledPart | None = None
 
