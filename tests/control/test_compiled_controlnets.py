@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from modules.control.building import build_adapter, build_controlnet, build_union
-from modules.control.compiled import SEEN, CompiledControlNet
+from modules.control.compiled import SEEN, CompiledControlNet, Eye
 from modules.core.paths import ROOT
 from modules.devices.choice import choose_compute
 from modules.devices.compiled import CompiledRuntime
@@ -118,3 +119,15 @@ def test_a_picture_is_read_once_for_all_steps(make, through, tmp_path, compute):
     before, after = network.residuals(call, hints[0]).all, network.residuals(call, other).all
     assert len(read) == SEEN + 1
     assert not torch.equal(before[0], after[0])
+
+
+def test_older_pictures_are_forgotten():
+    """What an eye holds does not grow with the pictures of a long video."""
+    eye, read = Eye(nn.Identity()), []
+    eye.layers.register_forward_hook(lambda _, inputs, __: read.append(int(inputs[0][0])))
+    for number in (*range(SEEN + 1), *range(1, SEEN + 1), 0):
+        eye(torch.tensor([float(number)]))
+    assert read == [*range(SEEN + 1), 0]
+    eye(torch.tensor([2.0]))
+    eye(torch.tensor([1.0]))
+    assert read == [*range(SEEN + 1), 0, 1]
