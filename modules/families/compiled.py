@@ -195,6 +195,8 @@ class CompiledText(Alterable):
 class _Text(nn.Module):
     def __init__(self, text: Any) -> None:
         super().__init__()
+        # tracing asks for every attribute, and transformers warns that it knows no loss of a text encoder
+        text.loss_function = None
         self.text = text
 
     def forward(self, ids: Tensor) -> tuple[Tensor, ...]:

@@ -1,5 +1,6 @@
 """Models of U-Net families whose parts run compiled: the numbers are PyTorch's."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +65,18 @@ def test_sdxl(compute):
 def test_files_of_half_precision(compute):
     tensors = {name: tensor.half() for name, tensor in ldm_tensors(tiny_parts(seed=5)).items()}
     same(*both(sd1, tensors, compute), channels=4, sizes=[(8, 8)])
+
+
+def test_converting_says_nothing_of_losses(tmp_path, caplog, monkeypatch):
+    """transformers, asked for the loss of a text encoder, warns of it once in a process."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    monkeypatch.setattr(logging.Logger, "warning_once", logging.Logger.warning)
+    logger.addHandler(caplog.handler)
+    try:
+        both(sd1, ldm_tensors(tiny_parts()), replace(PLAIN, compiled=CompiledRuntime(tmp_path, "fp32")))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not [line for line in caplog.messages if "loss" in line]
 
 
 def test_pytorch_computes_where_openvino_fails(tmp_path):
