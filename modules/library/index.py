@@ -95,11 +95,13 @@ class Index:
         return {row[0]: row[1] for row in self._do(lambda db: db.execute(query, (length,)).fetchall())}
 
     def matching(self, text: str) -> set[int]:
-        """The ids of the files whose name, folder or description holds every word of `text`."""
-        words = [word for word in re.split(r"[\s%\0]+", plain(text)) if word][:20]
-        where = " AND ".join("body LIKE ?" if _has_trigram(word) else "+body LIKE ?" for word in words) or "1"
-        query = f"SELECT rowid FROM search WHERE {where}"
-        return {row[0] for row in self._do(lambda db: db.execute(query, [f"%{word}%" for word in words]).fetchall())}
+        """The ids of the files whose name, folder or description holds every word of `text`, letter by letter."""
+        words = [word for word in re.split(r"[\s\0]+", plain(text)) if word][:20]
+        # LIKE alone would take _ and % for any letters, and with an ESCAPE it would not go by FTS5's index
+        where = [f"{'' if _has_trigram(word) else '+'}body LIKE ? AND instr(body, ?)" for word in words]
+        query = f"SELECT rowid FROM search WHERE {' AND '.join(where) or '1'}"
+        values = [value for word in words for value in (f"%{word}%", word)]
+        return {row[0] for row in self._do(lambda db: db.execute(query, values).fetchall())}
 
     def unread(self) -> int:
         """How many files are still to be read."""
@@ -136,9 +138,9 @@ class Index:
 
 
 def _has_trigram(word: str) -> bool:
-    """Has it three letters in a row without LIKE's wildcard? SQLite 3.40 crashes where FTS5 is asked for one that has and one that has
+    """Has it three letters in a row without LIKE's wildcards? SQLite 3.40 crashes where FTS5 is asked for one that has and one that has
     not: the latter are compared by themselves, which the + says."""
-    return any(len(run) >= 3 for run in word.split("_"))
+    return any(len(run) >= 3 for run in re.split("[_%]", word))
 
 
 def _opened(file: Path | str) -> sqlite3.Connection:
