@@ -1,5 +1,6 @@
 """What makes PyTorch's networks quicker at the price of a warm-up or of rounding: compiled blocks and fused projections."""
 
+import contextlib
 import logging
 import os
 import weakref
@@ -22,15 +23,18 @@ USELESS = (
 )
 FAILED = "torch.compile does not work here ({}); PyTorch computes as without --compile."
 
+KEPT_BYTES = 5 * 2**30
+
 
 class Speeding:
     """What `--compile` and `--fuse-projections` ask for, put to work on networks; nothing with neither.
 
-    `folder`: where Inductor keeps what it makes, for the next start.
+    `folder`: where Inductor keeps what it makes, for the next start; `most`: bytes that are left there when a network is new.
     """
 
-    def __init__(self, folder: Path, *, compiles: bool = False, fuses: bool = False) -> None:
+    def __init__(self, folder: Path, *, compiles: bool = False, fuses: bool = False, most: int = KEPT_BYTES) -> None:
         self._folder = folder
+        self._most = most
         self._compiles = compiles
         self._fuses = fuses
         self._compiled: weakref.WeakKeyDictionary[nn.Module, CompiledBlocks] = weakref.WeakKeyDictionary()
@@ -58,12 +62,30 @@ class Speeding:
 
         found = self._compiled.get(network)
         if found is None:
+            tidy(self._folder, self._most)
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._folder)  # Inductor knows no other way
             found = self._compiled[network] = CompiledBlocks(network, tell, warn)
         found.tell, found.warn = tell, warn
         if not found.useful and network not in self._useless:
             self._useless.add(network)
             context.emit(Warned(message=USELESS))
+
+
+def tidy(folder: Path, most: int) -> None:
+    """Delete the files below `folder` that were used longest ago while there are more than `most` bytes: Inductor makes again what it
+    misses. Times of reading are as exact as the disk keeps them, often to a day. Raises nothing."""
+    files = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = (path := Path(place, name)).lstat()
+                files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+    total = 0
+    for _, size, path in sorted(files, reverse=True):
+        total += size
+        if total > most:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def reason_of(error: BaseException) -> str:

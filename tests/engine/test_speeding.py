@@ -1,5 +1,7 @@
 """`--compile` and `--fuse-projections` from the engine's builder to the picture, and what the user is told."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,9 @@ import torch
 from modules.core.flags import parse_flags
 from modules.core.paths import Paths
 from modules.engine.build import build_engine
+from modules.engine.context import Context
+from modules.engine.speeding import Speeding, tidy
+from modules.jobs.executors.base import Cancel
 from modules.patches.fused_projections import Fused
 from modules.requests.events import Loading, Warned
 from tests.engine.test_families import pictures, run
@@ -61,6 +66,33 @@ def test_compiled_blocks_draw_the_same_and_the_warm_up_is_told_once(data, wanted
     assert "the network, compiled for this size (once)" in said(first, Loading)
     assert said(second, Loading) == []
     assert said(first, Warned) == []
+
+
+def kernels(folder):
+    """Five files of 100 bytes, made on five days; the eldest was read on the sixth."""
+    for day in range(1, 6):
+        path = folder / "ab" / f"kernel{day}.so"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (86_400 * (6 if day == 1 else day), 86_400 * day))
+    return lambda: {path.name for path in folder.rglob("*.so")}
+
+
+def test_kernels_that_were_used_longest_ago_are_let_go(tmp_path):
+    left = kernels(tmp_path)
+    tidy(tmp_path, 500)
+    assert len(left()) == 5
+    tidy(tmp_path, 399)
+    assert left() == {"kernel1.so", "kernel4.so", "kernel5.so"}
+    tidy(tmp_path / "missing", 0)
+
+
+def test_kernels_are_let_go_before_a_network_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    left = kernels(tmp_path)
+    speeding = Speeding(tmp_path, compiles=True, most=200)
+    speeding.put(torch.nn.Linear(2, 2), Context(emit=lambda _: None, cancel=Cancel()))
+    assert left() == {"kernel1.so", "kernel5.so"}
 
 
 def test_a_compiler_that_is_missing_is_told_once_and_nothing_is_lost(data, wanted, monkeypatch):
