@@ -60,23 +60,30 @@ def named(part: str, n: int) -> str:
 UNITS = {named(part, n): (n, part) for n in range(COUNT) for part in PARTS}
 """The page's fields: which unit's, and which of its parts."""
 
+ONLY = "detail_only"
+"""Of img2img alone: the passes change the picture as it is given."""
+
+HELD = (*UNITS, ONLY)
+"""What the page's one field holds."""
+
 UNIT_LABELS = {name: f"{DetailUnit.model_fields[part].title} ({n + 1})" for name, (n, part) in UNITS.items()}
+LABELS = {**UNIT_LABELS, ONLY: "Skip img2img"}
 UNIT_STARTS: dict[str, Any] = {
     name: SAME.get(part, DetailUnit.model_fields[part].default) for name, (_, part) in UNITS.items()
 }
 
 
 def page_fields(names: Iterable[str]) -> tuple[str, ...]:
-    """A form's fields as the page has them: one for all of the units."""
+    """A form's fields as the page has them: one for all that belongs to the units."""
     names = tuple(names)
-    rest = tuple(name for name in names if name not in UNITS)
+    rest = tuple(name for name in names if name not in HELD)
     return rest if len(rest) == len(names) else (*rest, DETAIL)
 
 
 def packed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with those of the units as the page's one field; without any, without it."""
-    units = {name: value for name, value in values.items() if name in UNITS}
-    rest = {name: value for name, value in values.items() if name not in UNITS}
+    units = {name: value for name, value in values.items() if name in HELD}
+    rest = {name: value for name, value in values.items() if name not in HELD}
     return {**rest, DETAIL: json.dumps(units)} if units else rest
 
 
@@ -89,7 +96,7 @@ def unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
         units = {}
     if not isinstance(units, dict):
         units = {}
-    return found | {name: value for name, value in units.items() if name in UNITS}
+    return found | {name: value for name, value in units.items() if name in HELD}
 
 
 def gathered_units(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from modules.requests.img2img import (
 )
 from modules.requests.pictures import Picture
 from webui import seed_form
-from webui.detail_form import UNIT_CHECKS, UNIT_STARTS, UNITS
+from webui.detail_form import LABELS as DETAIL_LABELS
+from webui.detail_form import ONLY, UNIT_CHECKS, UNIT_STARTS, UNITS
 from webui.form import CHECKS, FIELDS, FLAT, MODULES, STARTS, Form
 
 RESIZE_TO, RESIZE_BY = "Resize to", "Resize by"
@@ -119,6 +120,7 @@ OWN: Mapping[str, Own] = {
         name: Own(label=label, start=getattr(_soft, name), check=between(name == "inpaint_detail_preservation", most))
         for name, (label, most, _) in SOFT.items()
     },
+    ONLY: Own(label=DETAIL_LABELS[ONLY], start=False, check=switch),
     "batch_source": Own(label="Pictures", start=UPLOAD, check=among(UPLOAD, DIRECTORY)),
     "batch_input_dir": Own(label="Input directory", start="", check=words),
     "batch_output_dir": Own(label="Output directory", start="", check=words),
@@ -152,7 +154,7 @@ def request_of(values: dict[str, Any]) -> Img2ImgRequest:
     given.setdefault("init_images", (NOTHING,))
     given.update({name: choices.index(own[name]) for name, choices in _CHOICES.items()})
     given.update(mask_blur_x=own["mask_blur"], mask_blur_y=own["mask_blur"])
-    given.update({name: own[name] for name in ("image_cfg_scale", "inpaint_full_res_padding")})
+    given.update({name: own[name] for name in ("image_cfg_scale", "inpaint_full_res_padding", ONLY)})
     if own["soft_inpainting"]:
         given["soft_inpainting"] = {name: own[name] for name in SOFT}
     return make_img2img_request(given)

@@ -78,7 +78,7 @@ class Sources:
         strength = 1.0 if mask.getextrema() == (255, 255) else told.get("denoising", 0.9)
         given = {**values, **WHOLE, "denoising_strength": strength}
         given["width"], given["height"] = frame.size
-        return {"init_images": (_kept(first),), "mask": _kept(mask), "match_seams": True}, given
+        return {"init_images": (_kept(first),), "mask": _kept(mask), "match_seams": True, "detail_only": False}, given
 
     def _outpainted(
         self, told: Mapping[str, Any], picture: Picture, values: Mapping[str, Any]
@@ -93,7 +93,7 @@ class Sources:
         first, mask = begun(larger)
         given = {**values, **WHOLE, "denoising_strength": told["outpaint"].get("denoising", 0.9)}
         given["width"], given["height"] = larger.size
-        return {"init_images": (_kept(first),), "mask": _kept(mask), "match_seams": True}, given
+        return {"init_images": (_kept(first),), "mask": _kept(mask), "match_seams": True, "detail_only": False}, given
 
     def _request(self, pictures: dict[str, Any], values: Mapping[str, Any], checkpoint: str | None) -> Img2ImgRequest:
         own = own_values(values)

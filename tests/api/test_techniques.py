@@ -164,6 +164,15 @@ def test_adetailers_arguments():
             scripts(ADetailer=args)
 
 
+def test_adetailer_may_skip_img2img():
+    picture, face = base64.b64encode(encode_png(Image.new("RGB", (64, 64)), None)).decode(), {"ad_model": "x"}
+    for switches, only in (([True, True], True), ([True, False], False), ([True], False), ([False, True], False)):
+        script = {"ADetailer": {"args": [*switches, face]}}
+        body = {"init_images": [picture], "alwayson_scripts": script}
+        assert Img2ImgBody.model_validate(body).to_request().detail_only is only, switches
+    assert scripts(ADetailer=[True, True, face]) == requested(detail=[face])  # of txt2img there is nothing to skip
+
+
 def test_tiled_diffusion_enlarges_what_it_is_given():
     picture = base64.b64encode(encode_png(Image.new("RGB", (100, 60)), None)).decode()
 

@@ -1,11 +1,14 @@
 """ADetailer's units in a real browser: what is set in them is sent, kept over a reload, and pasted."""
 
+import io
 import json
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.page import Atelier
+from tests.server import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.gentle]
 
@@ -57,3 +60,31 @@ def test_an_infotext_sets_the_units(atelier: Atelier) -> None:
     expect(page.locator("#txt2img_ad_mask_blur_1 input[type=number]")).to_have_value("7")
     found = told(page)
     assert (found["ad_model_1"], found["ad_model_2"], found["ad_mask_blur_1"]) == ("mediapipe_face_short", "None", 7)
+
+
+def test_the_passes_may_be_all_that_changes_a_picture(atelier: Atelier, server: Server) -> None:
+    page, img2img = atelier.page, Atelier(atelier.page, "img2img")
+    atelier.set(prompt="a red boat", steps=1, width=64, height=64).generate().finished()
+    original = server.get(atelier.large()).content
+    page.locator("#txt2img_send_to_img2img").click()
+    expect(page.locator("#img2img_image .surface img")).to_be_visible()
+    only = page.locator("#img2img_detail_only input")
+    page.locator("#img2img_adetailer summary").first.click()
+    expect(only).not_to_be_checked()
+    only.check()
+    page.locator("#img2img_ad_model_1 select").select_option("mediapipe_face_full")
+    page.reload()
+    img2img.ready()
+    page.locator("#tab_img2img-button").click()
+    page.locator("#img2img_adetailer summary").first.click()
+    expect(only).to_be_checked()
+    img2img.generate().finished()
+    assert pixels(server.get(img2img.large()).content) == pixels(original)  # no face is in it
+    only.uncheck()
+    img2img.generate().finished()
+    assert pixels(server.get(img2img.large()).content) != pixels(original)
+
+
+def pixels(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB").tobytes()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from webui.detail_form import DETAIL, UNIT_STARTS, packed, page_fields, unpacked
+from webui.detail_form import DETAIL, ONLY, UNIT_STARTS, packed, page_fields, unpacked
 from webui.form import TXT2IMG
 from webui.img2img_form import IMG2IMG
 from webui.parts.detail import described
@@ -15,10 +15,12 @@ def test_units_are_one_field_of_the_page():
     one = packed(values)
     assert set(one) == {"steps", DETAIL} and unpacked(one) == values
     assert packed({"steps": 3}) == {"steps": 3}
-    for form in (TXT2IMG, IMG2IMG):
+    for form, more in ((TXT2IMG, set()), (IMG2IMG, {ONLY})):
         names = page_fields(form.names)
         assert names[-1] == DETAIL and not any(name.startswith("ad_") for name in names)
-        assert {*names[:-1], *UNIT_STARTS} == {*form.names}
+        assert {*names[:-1], *UNIT_STARTS, *more} == {*form.names}
+        assert not more & {*names}
+    assert unpacked(packed({**UNIT_STARTS, ONLY: True}))[ONLY] is True
 
 
 @pytest.mark.parametrize("text", ["", "[", "[1]", "3", None, 7, '{"steps": 1, "ad_model_9": "x"}', "[" * 9000])

@@ -74,6 +74,16 @@ def test_a_picture_and_the_forms_values_make_a_job(tab: Img2ImgTab):
     assert (found.denoising_strength, found.resize_mode, found.n_iter, found.mask) == (0.4, 2, 2, None)
 
 
+def test_the_passes_may_be_all_that_changes_a_picture(tab: Img2ImgTab):
+    said = {"mode": "img2img", "image": sent(tab, png())}
+    assert not request(tab, said, ad_model_1="mediapipe_face_full").detail_only
+    assert request(tab, said, ad_model_1="mediapipe_face_full", detail_only=True).detail_only
+    larger = {**said, "mode": "inpaint", "outpaint": {"by": {"left": 0, "right": 32, "up": 0, "down": 0}}}
+    assert not request(tab, larger, detail_only=True).detail_only
+    with pytest.raises(InputError, match="detail_only is 3: it must be true or false"):
+        press(tab, said, detail_only=3)
+
+
 def test_resize_by_follows_the_picture(tab: Img2ImgTab):
     said = {"mode": "img2img", "image": sent(tab, png(size=(100, 80)))}
     found = request(tab, said, resize_by="Resize by", scale=1.5)

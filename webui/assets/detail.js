@@ -6,16 +6,20 @@ import { make } from "./dom.js";
 
 const NONE = "None";
 const found = {}; // tab -> Detail
+const described = {}; // tab -> what the server said, and
+const shown = {}; // tab -> the field's text: a tab is drawn when it is first looked at, which may be later
 
 class Detail {
   constructor(tab, root) {
-    Object.assign(this, { tab, root, told: null, values: {}, fields: null, text: "" });
+    Object.assign(this, { tab, root, told: null, values: {}, fields: null, only: null, text: "" });
+    this.skips = tab === "img2img";
     root.parentElement.addEventListener("toggle", () => this.build());
   }
 
   // What the server says of the fields: again whenever there are others to choose from.
   describe(told) {
     this.told = told;
+    if (this.skips) this.values.detail_only ??= false;
     for (let n = 1; n <= told.count; n++) for (const [part, start] of Object.entries(told.starts)) this.values[`${part}_${n}`] ??= start;
     for (const [name, field] of Object.entries(this.fields ?? {})) this.fill(field, told.parts[partOf(name)].choices);
     if (this.root.parentElement.open) this.build(); // opened before this was told
@@ -50,6 +54,7 @@ class Detail {
 
   display() {
     for (const [name, field] of Object.entries(this.fields ?? {})) field.value = this.values[name];
+    if (this.only) this.only.value = this.values.detail_only;
     this.count();
   }
 
@@ -80,8 +85,19 @@ class Detail {
     };
     list.append(...this.tabs);
     choose(0);
-    this.root.append(list, ...panels);
+    this.root.append(...(this.skips ? [this.skip()] : []), list, ...panels);
     this.display();
+  }
+
+  // For all of the units at once.
+  skip() {
+    const id = `${this.tab}_detail_only`;
+    this.only = check("Skip img2img", `${id}_value`, () => {
+      this.values.detail_only = this.only.value;
+      this.tell();
+    });
+    const hint = "The picture is taken as it is: only the passes below change it.";
+    return make("div", { className: "part", id }, this.only.root, make("small", { textContent: hint }));
   }
 
   // Names are not translated.
@@ -126,7 +142,16 @@ const partOf = (name) => name.slice(0, name.lastIndexOf("_"));
 
 export function startDetail(tab, element) {
   found[tab] = new Detail(tab, element.querySelector(".units"));
+  if (described[tab]) found[tab].describe(described[tab]);
+  found[tab].show(shown[tab]);
 }
 
-export const showDetail = (tab, text) => found[tab]?.show(text);
-export const describeDetail = (tab, told) => found[tab]?.describe(told);
+export function showDetail(tab, text) {
+  shown[tab] = text;
+  found[tab]?.show(text);
+}
+
+export function describeDetail(tab, told) {
+  described[tab] = told;
+  found[tab]?.describe(told);
+}

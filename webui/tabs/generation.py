@@ -16,7 +16,8 @@ from modules.library.shelf import Shelf
 from modules.requests.detail import NONE, PASSTHROUGH
 from webui.control_form import CONTROL, gathered_control
 from webui.defaults import Defaults
-from webui.detail_form import SAME, UNIT_LABELS, packed, page_fields, unpacked
+from webui.detail_form import LABELS as DETAIL_LABELS
+from webui.detail_form import SAME, packed, page_fields, unpacked
 from webui.form import (
     MODULES,
     Form,
@@ -89,7 +90,8 @@ class GenerationTab:
         self.fields = {name: found[name] for name in self.names}
         plain = plain_values(service.catalogue, self.form)
         shown = {name: one for name, one in self.fields.items() if name != MODULES}
-        self.defaults = Defaults(service.paths.ui_config, self.name, self.form, shown, plain, UNIT_LABELS)
+        held = {name: label for name, label in DETAIL_LABELS.items() if name in self.form.names}
+        self.defaults = Defaults(service.paths.ui_config, self.name, self.form, shown, plain, held)
         self.defaults.values(service.catalogue, tell=True)
         self._wire_jobs()
         self._wire_values(refresh)
