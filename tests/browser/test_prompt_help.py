@@ -108,6 +108,26 @@ def test_completion_keeps_out_of_the_way_of_other_keys(atelier: Atelier, words):
     atelier.finished()
 
 
+def test_the_list_of_completions_goes_with_its_word(atelier: Atelier, words):
+    page, box = atelier.page, atelier.field("prompt")
+    listed = page.locator("#atelier-completions")
+    box.fill("")
+    box.press_sequentially("starr")
+    page.evaluate(
+        "window.dispatchEvent(new Event('resize'))"
+    )  # as a telephone's keyboard that opens while the server is asked
+    expect(listed).to_be_visible()
+    before = listed.bounding_box()
+    page.mouse.wheel(0, 30)
+    page.wait_for_function("window.scrollY === 30")
+    page.wait_for_function(
+        "([id, top]) => Math.abs(document.getElementById(id).getBoundingClientRect().top - top + 30) < 2",
+        arg=["atelier-completions", before["y"] if before else 0],
+    )
+    page.mouse.wheel(0, 5000)
+    expect(listed).to_be_hidden()  # so is the word
+
+
 def test_what_is_odd_is_told_below_and_selected_by_a_click(atelier: Atelier):
     page, box = atelier.page, atelier.field("prompt")
     top = page.locator("#txt2img_extra_tabs").bounding_box()

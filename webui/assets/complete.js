@@ -22,8 +22,8 @@ export function listenToCompletion() {
   document.addEventListener("selectionchange", () => {
     if (list.open && document.activeElement === state.area && state.area.selectionEnd !== list.at) close();
   });
-  window.addEventListener("resize", close);
-  document.addEventListener("scroll", ({ target }) => list.root.contains(target) || close(), { capture: true, passive: true });
+  window.addEventListener("resize", () => list.follow()); // the prompt grows with its text, a telephone's keyboard opens
+  document.addEventListener("scroll", ({ target }) => list.root.contains(target) || list.follow(), { capture: true, passive: true });
 }
 
 // `really`: by the user, not by a script that weighs a word or fills the form.

@@ -9,7 +9,7 @@ const COUNTS = new Intl.NumberFormat("en", { notation: "compact", maximumFractio
 
 export class CompletionList {
   constructor(choose) {
-    Object.assign(this, { choose, area: null, at: 0, completions: [], active: -1 });
+    Object.assign(this, { choose, area: null, at: 0, from: 0, completions: [], active: -1 });
     this.root = make("ul", { id: ID, className: "completions", role: "listbox", ariaLabel: "Completions", hidden: true });
     this.root.addEventListener("mousedown", (event) => {
       event.preventDefault(); // the prompt keeps the focus
@@ -28,7 +28,7 @@ export class CompletionList {
 
   show(area, at, from, completions) {
     if (!completions.length) return this.hide();
-    Object.assign(this, { area, at, completions, active: -1 });
+    Object.assign(this, { area, at, from, completions, active: -1 });
     this.root.replaceChildren(...completions.map((one, i) => draw(one, i)));
     document.body.append(this.root);
     this.root.hidden = false;
@@ -43,6 +43,15 @@ export class CompletionList {
     this.root.hidden = true;
     this.area.setAttribute("aria-expanded", "false");
     this.area.removeAttribute("aria-activedescendant");
+  }
+
+  // Stay at the word that has moved; go where it is out of sight.
+  follow() {
+    if (!this.open) return;
+    const place = caretPlace(this.area, this.from);
+    const { top, bottom } = this.area.getBoundingClientRect();
+    if (place.bottom <= Math.max(top, 0) || place.top >= Math.min(bottom, window.innerHeight)) this.hide();
+    else this.place(place);
   }
 
   // Below the word, or above it where there is no room.
