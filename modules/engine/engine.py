@@ -2,10 +2,12 @@
 
 import logging
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -40,6 +42,9 @@ from modules.requests.txt2img import Txt2ImgRequest
 
 log = logging.getLogger(__name__)
 
+LATER = "diffusers.models.unets.unet_2d_condition"
+"""Takes seconds to import, and is needed for the first LoRA where OpenVINO computes: what had been converted before was loaded without it."""
+
 LESS = "The GPU had too little memory; it goes on with less of the model there, more slowly."
 
 Recipe = Callable[[Order, Toolbox, Context], Done]
@@ -64,6 +69,7 @@ class Engine:
             UnloadModels: unload_models,
         }
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._warmed = False
 
     @property
     def catalogue(self) -> Catalogue:
@@ -78,6 +84,7 @@ class Engine:
 
     def warm(self, checkpoint: str) -> None:
         """Begin to load a checkpoint and return at once; a failure is told when a job asks for it."""
+        self._warmed = True
         self._thread.submit(self._load_quietly, checkpoint)
 
     def run(self, order: Order, cancel: Cancel) -> Iterator[Event]:
@@ -122,6 +129,9 @@ class Engine:
                     message=f"The engine made a mistake ({type(error).__name__}). The log says more; the next job is not affected.",
                 )
             )
+        if self._warmed:  # while its picture is looked at
+            self._warmed = False
+            threading.Thread(target=import_module, args=(LATER,), name="later", daemon=True).start()
 
     def _done(self, order: Order, context: Context) -> Done:
         """What the order comes to: as its script draws it, if it has one, or as its recipe does."""

@@ -1,6 +1,8 @@
 """The engine on a tiny model of random weights: what it tells, in which order, and what it draws."""
 
+import importlib.util
 import io
+import sys
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from PIL import Image
 
 from modules.core.paths import Paths
 from modules.core.settings import Settings
+from modules.engine.engine import LATER
 from modules.images.encode import read_infotext
 from modules.images.infotext import parse_infotext, to_request_values
 from modules.jobs.executors.base import Cancel
@@ -15,6 +18,7 @@ from modules.requests.catalogue import SHIPPED, Catalogue, HardwareEntry
 from modules.requests.events import Done, Failed, ImageReady, Loading, Order, Preview, Progress
 from modules.requests.txt2img import make_request
 from modules.scripts.build import build_engine
+from tests.server import until
 from tests.tiny import write_tiny
 
 SMALL = {"prompt": "a red star", "width": 64, "height": 64, "steps": 4, "sampler_name": "Euler a"}
@@ -38,6 +42,17 @@ def run(engine, *, cancel=None, done=(), options=None, seed=11, **values):
 
 def pictures(events):
     return [event for event in events if isinstance(event, ImageReady)]
+
+
+def test_what_takes_long_to_import_is_there_before_it_is_needed(tmp_path, monkeypatch):
+    write_tiny(tmp_path / "models" / "Stable-diffusion" / "tiny.safetensors")
+    (tmp_path / "needed_later.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("modules.engine.engine.LATER", "needed_later")
+    engine = build_engine(paths=Paths(data=tmp_path), use_cpu=True, warm="tiny")
+    run(engine)
+    until(lambda: "needed_later" in sys.modules, 60)
+    assert importlib.util.find_spec(LATER)
 
 
 def test_events_of_a_whole_job(engine):
