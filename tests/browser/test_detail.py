@@ -64,7 +64,7 @@ def test_an_infotext_sets_the_units(atelier: Atelier) -> None:
 
 def test_the_passes_may_be_all_that_changes_a_picture(atelier: Atelier, server: Server) -> None:
     page, img2img = atelier.page, Atelier(atelier.page, "img2img")
-    atelier.set(prompt="a red boat", steps=1, width=64, height=64).generate().finished()
+    atelier.set(prompt="a red boat", steps=10, width=64, height=64, seed=5).generate().finished()
     original = server.get(atelier.large()).content
     page.locator("#txt2img_send_to_img2img").click()
     expect(page.locator("#img2img_image .surface img")).to_be_visible()
