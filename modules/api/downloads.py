@@ -45,7 +45,7 @@ class DownloadBody(Body):
         finder, kind = downloads.finder, downloads.finder.known_kind(self.kind or None)
         given = [way for way in WAYS if getattr(self, way) not in (None, "")]
         if len(given) != 1:
-            said = " and ".join(given) if given else "none of them"
+            said = ", ".join(given) if given else "none of them"
             raise InputError("url", f"A download wants one of {', '.join(WAYS)}: {said} was given.")
         name = self.name or None
         if self.url:

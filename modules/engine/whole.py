@@ -91,7 +91,7 @@ def unheeded(plan: Plan, model: WholeModel) -> str:
     request = plan.request
     names = ["sampler_name", "scheduler", *(name for name in UNHEEDED if getattr(request, name) is not None)]
     names += [f"<{kind}:...>" for kind in sorted({tag.kind for tag in plan.prompt.tags})]
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    listed = ", ".join(names)
     return f"{model.pipeline.label} runs as a whole pipeline with its own sampler: {listed} have no effect, brackets are text, and there are no previews."
 
 

@@ -127,14 +127,14 @@ def _lacking(wanted: Wanted, kinds: Sequence[str], shelf: Shelf) -> str:
             folders.setdefault(shelf.home(piece.folder), []).append(str(piece))
         else:
             unknown.append(kind)
-    told = [f'{" and ".join(pieces)} into "{folder}"' for folder, pieces in folders.items()]
+    told = [f'Put {" and ".join(pieces)} into "{folder}".' for folder, pieces in folders.items()]
     if unknown:
         return (
             f'"{wanted.name}" is a {wanted.label} without {" and ".join(kinds)}. Choose a whole checkpoint or '
             "a diffusers folder."
         )
     alone = "is the network alone" if len(kinds) == len(wanted.parts) else "is not whole"
-    return f'"{wanted.name}", a {wanted.label}, {alone}. Put {", and ".join(told)}, or choose a whole checkpoint.'
+    return f'"{wanted.name}", a {wanted.label}, {alone}. {" ".join(told)} Or choose a whole checkpoint.'
 
 
 def used_names(files: Mapping[str, Path]) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def test_act_and_clear(client, downloads, shop):
 
 BAD = {
     "nothing": ({}, "none of them was given"),
-    "two ways": ({"url": "https://h/a", "repo": REPO}, "url and repo was given"),
+    "two ways": ({"url": "https://h/a", "repo": REPO}, "url, repo was given"),
     "no address": ({"url": "C:\\a.safetensors"}, "must begin with https://"),
     "another kind": ({"url": "https://h/a.safetensors", "kind": "Checkpoint"}, "kind"),
     "a path as kind": ({"repo": REPO, "file": "a.safetensors", "kind": "../.."}, "is not known"),

@@ -82,7 +82,7 @@ def test_what_is_asked_for_makes_a_difference(engine, values):
 def test_it_says_what_is_not_heeded(engine):
     told = [e.message for e in run(engine, prompt="star <lora:x:1>", eta=0.5) if isinstance(e, Warned)]
     assert len(told) == 1
-    assert "sampler_name, scheduler, eta and <lora:...> have no effect" in told[0]
+    assert "sampler_name, scheduler, eta, <lora:...> have no effect" in told[0]
 
 
 def test_the_infotext_names_the_pipeline_and_no_sampler(engine):

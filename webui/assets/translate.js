@@ -2,6 +2,8 @@
 // the localisation is replaced. Loaded before anything is drawn, and told of every change before it is painted.
 // {name} in a text stands for whatever is there (or nothing), which is translated in turn; a single letter for a number:
 // "Page {n}" -> "第{n}页". So the server's sentences are translated too, several in a row each by itself.
+// "{list} and {last}", "{list} or {last}": what stands in a hole may be such a list, but not of plain words: those may be a
+// name ("Beauty and Beast").
 // What is the user's own (prompts, names of files and styles) stays as it is.
 
 (() => {
@@ -15,8 +17,11 @@
   const LONGEST = 2000; // characters, and
   const MOST = 12; // sentences: what has more is somebody's own
   const FEW = 5; // characters: patterns that say less count in holes alone
+  const JOINS = ["{list} and {last}", "{list} or {last}"];
+  // In quotes or angles, with something in brackets behind it, or with a digit, a mark or two capitals in a word.
+  const THING = /^(["“][^"“”]*["”]|<[^<>]*>|.+ \([^()]*\)|(?=.*(\d|_|\S\.\S|[A-Z]\S*[A-Z]))[^"“”<>]+)$/;
   const known = new Map(Object.entries(texts));
-  const patterns = Object.keys(texts).filter(isPattern).map(pattern);
+  const patterns = Object.keys(texts).filter((text) => isPattern(text) && !JOINS.includes(text)).map(pattern);
   const cached = { true: new Map(), false: new Map() };
 
   function isPattern(text) {
@@ -49,7 +54,7 @@
       if (next < at || next > end) return null;
       const words = text.slice(at, next);
       if (names[i - 1].length === 1 && !NUMBER.test(words)) return null;
-      if (!loose && parts[i].startsWith(".") && words.search(END) >= 0) return null;
+      if (!loose && /^["”)]?\./.test(parts[i]) && words.search(END) >= 0) return null;
       given.push(words);
       at = next + parts[i].length;
     }
@@ -68,8 +73,21 @@
       const given = inside || pattern.weight >= FEW || pattern.names.some((name) => name.length === 1) ? holes(pattern, text, loose) : null;
       if (given) return pattern.into.replace(HOLE, (_, hole) => translated(given[pattern.names.indexOf(hole)], true)).replace(GAP, "");
     }
+    return inside ? joined(text) : null;
+  }
+
+  function joined(text) {
+    for (const join of JOINS.filter((join) => known.has(join))) {
+      const things = text.split(join.replace(HOLE, ""));
+      if (things.length < 2 || !things.every(isThing)) continue;
+      const said = things.map((thing) => translated(thing, true));
+      const last = said.pop();
+      return said.reduceRight((after, before) => known.get(join).replace(HOLE, (hole) => (hole === "{list}" ? before : after)), last).replace(GAP, "");
+    }
     return null;
   }
+
+  const isThing = (text) => text.split(", ").every((part) => THING.test(part) || known.has(part));
 
   // As many sentences at the beginning as are known together, and the rest.
   function inRow(text, inside) {
