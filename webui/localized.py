@@ -1,4 +1,4 @@
-"""Who sees the page, and the chosen localisation: a script that it begins with, so that nothing is drawn before that is not to be seen."""
+"""Who sees the page, what may be fetched, and the chosen localisation: a script that it begins with, so that nothing is drawn before that is not to be seen."""
 
 import hashlib
 import json
@@ -14,15 +14,17 @@ from webui.stream import ASSETS
 
 
 def build_localization(service: JobService) -> APIRouter:
-    """The page's own script: the user's role, and the localisation unless the setting says "None". And that of the pages Login and
+    """The page's own script: the user's role, whether models may be fetched, and the localisation unless the setting says "None". And that of the pages Login and
     Account, which without a setting speak as the browser asks."""
     router = APIRouter(include_in_schema=False)
     localizations = Localizations(service.paths.localizations)
 
     @router.get("/atelier/localization.js")
     def localization(caller: Caller, request: Request) -> Response:
-        role = f'document.documentElement.dataset.role = "{"admin" if caller.admin else "user"}";\n'
-        return answer(request, role + script(chosen()))
+        told = {"role": "admin" if caller.admin else "user", "fetching": "yes" if service.policy.downloads else "no"}
+        return answer(
+            request, f"Object.assign(document.documentElement.dataset, {json.dumps(told)});\n" + script(chosen())
+        )
 
     @router.get("/localization.js")
     def localization_before(request: Request) -> Response:

@@ -154,6 +154,21 @@ def test_X6_what_other_sites_answer_is_text(models: Page, shop: Site):
         shop.served.update(before)
 
 
+def test_where_nothing_may_be_fetched_that_is_said(models: Page):
+    def closed(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"fetching": "yes"', '"fetching": "no"'))
+
+    said = models.locator(".models .unfetched")
+    expect(said).to_be_hidden()
+    models.route("**/atelier/localization.js", closed)
+    models.reload()
+    models.get_by_role("tab", name="Models").click()
+    expect(said).to_contain_text("models are not fetched from here")
+    for part in (".find", ".start", ".tokens"):
+        expect(models.locator(f".models {part}")).to_be_hidden()
+
+
 def test_it_fits_a_telephone(models: Page):
     models.set_viewport_size({"width": 390, "height": 800})
     wide = "[...document.querySelectorAll('.models *')].filter(e => e.getBoundingClientRect().right > 391).map(e => e.className)"

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from modules.api.callers import caller_of
+from modules.core.policy import POLICIES
 from modules.core.settings import Settings
 from modules.core.user import User
 from modules.jobs.service import JobService
@@ -112,11 +113,15 @@ def test_the_page_is_of_its_host_and_of_nobody(page: TestClient, service: JobSer
     for user in (User(name="ann", admin=True), User(name="bob", admin=False)):
         page.app.dependency_overrides[caller_of] = lambda user=user: user  # type: ignore[attr-defined]
         script = page.get("/atelier/localization.js")
-        roles.append(script.text.split("\n")[0].split('"')[1])
+        told = json.loads(script.text.partition("dataset, ")[2].partition(");")[0])
+        assert told["fetching"] == "yes"
+        roles.append(told["role"])
         texts.append("window.localization = " in script.text)
         assert script.headers["cache-control"] == "private, no-cache"
         assert page.get("/").content == first.content
     assert (roles, texts) == (["admin", "user"], [True, True])
+    service.policy = POLICIES["tunnel"]
+    assert '"fetching": "no"' in page.get("/atelier/localization.js").text
 
 
 def test_L13_two_names_of_the_server_at_once_get_pages_of_their_own(service: JobService):

@@ -10,7 +10,7 @@ export class UnitPreview {
     Object.assign(this, { unit, hash: null });
     this.picture = make("img", { alt: "What the preprocessor makes of the picture", hidden: true });
     this.root = make("div", { className: "preview", hidden: true }, this.picture, make("p", { textContent: "💥 runs the preprocessor." }));
-    this.fetch = button("Download", "", () => this.download(), { className: "admins", hidden: true, id: `${unit.id}_download` });
+    this.fetch = button("Download", "", () => this.download(), { className: "admins fetching", hidden: true, id: `${unit.id}_download` });
   }
 
   async run() {

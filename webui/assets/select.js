@@ -21,7 +21,7 @@ export class Select {
     });
     this.find = button("Find", "Select what the words name", () => this.byWords());
     this.tolerance = make("input", { type: "range", min: 0, max: 128, value: 24, title: "How far colours may differ", "aria-label": "How far colours may differ" });
-    this.fetch = button("Download", "Fetch what this way of selecting needs", () => this.download(), { className: "admins" });
+    this.fetch = button("Download", "Fetch what this way of selecting needs", () => this.download(), { className: "admins fetching" });
     this.hint = make("span", { className: "hint", role: "status" });
     this.root = make("div", { className: "bar select", role: "toolbar", "aria-label": "Select", hidden: true }, this.method, this.mode, this.tolerance, this.words, this.find, this.fetch, this.hint);
     this.marquee = make("div", { className: "marquee", hidden: true });

@@ -6,12 +6,13 @@ from webui.parts.script import call
 
 PANEL = """
 <div class="models">
+  <p class="unfetched" role="note">This server is open to the internet: models are not fetched from here. Start it without the tunnel to fetch them, or put their files into its folder models.</p>
   <section class="queue" aria-label="Downloads" hidden>
     <div class="head"><h3>Downloads</h3><button type="button" class="clear" hidden>Clear finished</button></div>
     <p class="notice" role="alert" hidden></p>
     <ul class="list"></ul>
   </section>
-  <section class="find" aria-label="Find models">
+  <section class="find fetching" aria-label="Find models">
     <div class="head"><h3>Find models</h3></div>
     <form class="row">
       <select aria-label="Where">
@@ -24,14 +25,14 @@ PANEL = """
     <p class="notice" role="alert" hidden></p>
     <ul class="found"></ul>
   </section>
-  <details class="tokens">
+  <details class="tokens fetching">
     <summary>Tokens</summary>
     <p class="facts">Some models want to know who asks. A token is kept in a file that only you can read, is never shown
     again, and is sent to its own site alone.</p>
     <p class="notice" role="status" hidden></p>
     <div class="list"></div>
   </details>
-  <section class="start" aria-label="Start set">
+  <section class="start fetching" aria-label="Start set">
     <div class="head"><h3>Start set</h3></div>
     <p class="facts">Well-known models to begin with. Their licences are their makers'; sizes are approximate.</p>
     <p class="notice" role="alert" hidden></p>
