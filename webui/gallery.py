@@ -29,6 +29,7 @@ HEADER = (
     *("filename", "negative_prompt", "sd_model_name", "sd_model_hash"),
 )
 MAX_JOBS = 100  # in one file
+COMPUTED = ("=", "+", "-", "@", "\t", "\r")
 ARCHIVE = "[datetime]_[[model_name]]_[seed]-[seed_last]"
 
 
@@ -89,9 +90,14 @@ def _log(log: Path, row: tuple[Any, ...]) -> None:
     writer = csv.writer(lines)
     if not log.exists():
         writer.writerow(HEADER)
-    writer.writerow(row)
+    writer.writerow([_plain(value) for value in row])
     with log.open("a", encoding="utf-8", newline="") as file:
         file.write(lines.getvalue())
+
+
+def _plain(value: Any) -> Any:
+    """The value as text for spreadsheets too, which would compute what begins so."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(COMPUTED) else value
 
 
 def archive_name(images: list[Image], pattern: str) -> str:

@@ -8,6 +8,7 @@ once     a file: die, or be lost, only if it does not exist, and create it
 fail     a sentence: end with Failed after the first picture
 raise    a sentence: raise RuntimeError at once
 hang     at which picture to say nothing any more
+says     what the infotexts begin with, in place of the picture's number
 size     bytes of noise in every picture
 """
 
@@ -116,7 +117,8 @@ class Puppet:
         if self._log:
             with self._log.open("a") as log:
                 log.write(f"{order.job} {position}\n")
-        infotext = f"picture {position}\nSteps: {order.request.steps}, Seed: {order.seed + position}, Sampler: Euler"
+        said = play.get("says", f"picture {position}")
+        infotext = f"{said}\nSteps: {order.request.steps}, Seed: {order.seed + position}, Sampler: Euler"
         return ImageReady(
             index=position,
             data=encode_png(noise(order.seed + position, play.get("size", 0)), infotext),

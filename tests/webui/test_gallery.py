@@ -41,6 +41,17 @@ def test_save_copies_the_picture_and_logs_it(client: TestClient, service: JobSer
     assert client.post("/atelier/images/99999/save").status_code == 404
 
 
+@pytest.mark.parametrize("prompt", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)"])
+def test_F12_a_spreadsheet_computes_nothing_of_the_log(client: TestClient, service: JobService, prompt: str):
+    job = service.submit(play(says=prompt)).id
+    service.wait(job, 30)
+    (image,) = service.images(job)
+    assert client.post(f"/atelier/images/{image.id}/save").json()["saved"]
+    with (service.paths.outputs / "log" / "images" / "log.csv").open(encoding="utf-8", newline="") as file:
+        assert [*csv.DictReader(file)][0]["prompt"] == f"'{prompt}"
+    assert image.infotext.startswith(f"{prompt}\n")
+
+
 def test_where_and_how_much_is_saved_is_a_setting(client: TestClient, service: JobService):
     job = service.submit(play(n_iter=2)).id
     service.wait(job, 30)
