@@ -25,7 +25,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The table of recorded runs, when some were drawn."""
+    """The table of recorded runs, when some were drawn; and how tests failed that were tried once more."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"failed at first: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
     rows = [value for report in reports for key, value in report.user_properties if key == "parity"]
     if rows:

@@ -20,6 +20,14 @@ SWITCHES = (
 )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a run of all, which has the machine full, what fails is tried once more, and both are told of (see tests/conftest.py)."""
+    if hasattr(config, "workerinput"):
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One a module: as long as it runs, no other test may use asyncio in this thread."""
