@@ -68,11 +68,17 @@ def test_the_passes_may_be_all_that_changes_a_picture(atelier: Atelier, server: 
     original = server.get(atelier.large()).content
     page.locator("#txt2img_send_to_img2img").click()
     expect(page.locator("#img2img_image .surface img")).to_be_visible()
+    expect(img2img.field("prompt")).to_have_value("a red boat")  # what was sent is here, and replaces nothing any more
+    img2img.remembers("prompt", "a red boat")
     only = page.locator("#img2img_detail_only input")
     page.locator("#img2img_adetailer summary").first.click()
     expect(only).not_to_be_checked()
     only.check()
     page.locator("#img2img_ad_model_1 select").select_option("mediapipe_face_full")
+    kept = "JSON.parse(sessionStorage.getItem('atelier.form.img2img')).touched.detail"
+    page.wait_for_function(
+        f'{kept}.includes(\'"detail_only":true\') && {kept}.includes(\'"ad_model_1":"mediapipe_face_full"\')'
+    )
     page.reload()
     img2img.ready()
     page.locator("#tab_img2img-button").click()
