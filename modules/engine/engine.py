@@ -2,7 +2,6 @@
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -33,6 +32,7 @@ from modules.requests.catalogue import Catalogue
 from modules.requests.control import DetectRequest
 from modules.requests.events import Done, Event, Failed, ImageReady, Order, Warned
 from modules.requests.extras import ExtrasRequest
+from modules.requests.generation import GenerationRequest
 from modules.requests.img2img import Img2ImgRequest
 from modules.requests.meaning import MeaningRequest
 from modules.requests.merge import ExtractLoraRequest, MergeLorasRequest, MergeRequest
@@ -129,9 +129,9 @@ class Engine:
                     message=f"The engine made a mistake ({type(error).__name__}). The log says more; the next job is not affected.",
                 )
             )
-        if self._warmed:  # while its picture is looked at
-            self._warmed = False
-            threading.Thread(target=import_module, args=(LATER,), name="later", daemon=True).start()
+        if self._warmed and isinstance(order.request, GenerationRequest):  # while its picture is looked at, and in this
+            self._warmed = False  # thread: two that import what imports one another may each find half of it
+            self._thread.submit(import_module, LATER)
 
     def _done(self, order: Order, context: Context) -> Done:
         """What the order comes to: as its script draws it, if it has one, or as its recipe does."""
