@@ -50,6 +50,23 @@ def test_a_units_values_outlive_a_reload_and_reach_the_job(atelier: Atelier) -> 
     expect(atelier.find(".infotext")).to_contain_text("ADetailer mask blur: 9")
 
 
+EARLY = """async () => {
+  const { startDetail, describeDetail } = await import(new URL("atelier/page/detail.js", document.baseURI));
+  const fold = Object.assign(document.createElement("details"), { open: true });
+  fold.innerHTML = "<summary></summary><div class=units></div>";
+  document.body.append(fold);
+  startDetail("early", fold);
+  await new Promise((over) => setTimeout(over, 100));
+  const before = fold.querySelectorAll(".unit").length;
+  describeDetail("early", { count: 2, starts: {}, groups: [], parts: {}, words: [] });
+  return [before, fold.querySelectorAll(".unit").length];
+}"""
+
+
+def test_what_is_opened_before_it_is_told_of_is_built_then(atelier: Atelier) -> None:
+    assert atelier.page.evaluate(EARLY) == [0, 2]
+
+
 def test_an_infotext_sets_the_units(atelier: Atelier) -> None:
     page = atelier.page
     opened(page)
